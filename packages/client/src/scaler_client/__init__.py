@@ -1,0 +1,1 @@
+"""The client of Scaler: submit functions, get futures."""

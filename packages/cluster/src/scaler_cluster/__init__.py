@@ -1,0 +1,1 @@
+"""Scheduler and workers of Scaler from one Python object: Cluster and SchedulerClusterCombo."""

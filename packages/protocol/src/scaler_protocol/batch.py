@@ -1,0 +1,129 @@
+"""The layout of batches and results: columns, blocks, runs. Knows sizes and order, never what the bytes mean.
+
+A *block* is the bytes of the arguments of one or more consecutive tasks; a *run* those of the outcomes of some.
+Columns are arrays of native little-endian numbers: `U32` 4 bytes, `U64` 8, `F64` 8, `U8` 1 byte a number.
+"""
+
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import accumulate
+from typing import Any, Final, Literal
+
+from scaler_protocol.errors import ProtocolError
+from scaler_protocol.messages import AssignSlice, SubmitBatch, TaskResults
+
+U8: Final = "B"
+U32: Final = "I"
+U64: Final = "Q"
+F64: Final = "d"
+NumberCode = Literal["B", "I", "Q", "d"]
+MAX_BATCH_TASKS = 4096
+MAX_BATCH_BYTES = 1 << 20
+"""A batch is closed at this many tasks or bytes, so that none blocks the others; one value may be more."""
+
+MAX_INLINE_BYTES = 16 << 20
+"""The largest argument list or result that travels inside a message."""
+
+if sys.byteorder != "little":  # the columns are the machine's own numbers
+    raise ImportError("Scaler's wire format needs a little-endian machine")
+
+
+class Encoding(IntEnum):
+    """How a block holds arguments."""
+
+    CALL = 0
+    """A block is one task: a pickled `(args, kwargs)`."""
+    VALUES = 1
+    """A block is several tasks: a pickled list, each item the only argument of its task."""
+    TUPLES = 2
+    """A block is several tasks: a pickled list of argument tuples."""
+
+
+class Status(IntEnum):
+    """How the tasks of a run ended, and what the run's bytes are."""
+
+    VALUE = 0
+    """Success; one task: its pickled result."""
+    VALUES = 1
+    """Success; several tasks: a pickled list of their results."""
+    EXCEPTION = 2
+    """The task raised: a pickled `Failure` of the client package's serializer."""
+    EXITED = 3
+    """The task left by SystemExit or KeyboardInterrupt: UTF-8 text. The worker goes on."""
+    PROCESSOR_DIED = 4
+    """The task ended its process: UTF-8 text."""
+    WORKER_DIED = 5
+    """The retry limit is passed: UTF-8 text, a line an attempt."""
+    NOT_DESERIALIZABLE = 6
+    """Function or arguments cannot be restored: UTF-8 text with the remote traceback."""
+    RESULT_NOT_SERIALIZABLE = 7
+    """UTF-8 text: repr of the result, newline, remote traceback."""
+    EXCEPTION_NOT_SERIALIZABLE = 8
+    """UTF-8 text: repr of the exception, newline, remote traceback."""
+    TOO_LARGE = 9
+    """UTF-8 text: the size, and what to do."""
+    CANCELLED = 10
+    TIMED_OUT = 11
+    """UTF-8 text naming the limit."""
+    REFUSED = 12
+    """The scheduler did not accept the task: UTF-8 text."""
+
+
+def column(code: NumberCode, numbers: Sequence[int] | Sequence[float]) -> bytes:
+    """Return the numbers as a column of the type `code`."""
+    return array(code, numbers).tobytes()
+
+
+def numbers(code: NumberCode, data: bytes) -> "memoryview[Any]":
+    """Return a column as a sequence of numbers; `ProtocolError` if its length is not a multiple of the item size."""
+    view = memoryview(data)
+    try:
+        return view.cast(code)
+    except TypeError as error:
+        raise ProtocolError(f"a column of {len(data)} bytes is no array of {code!r}") from error
+
+
+def offsets(sizes: Sequence[int]) -> list[int]:
+    """Return where each block starts, and the end of the last: one more number than `sizes`."""
+    return list(accumulate(sizes, initial=0))
+
+
+def covering(starts: Sequence[int], start: int, stop: int) -> tuple[int, int]:
+    """Return the range of blocks [low, high) that hold tasks [start, stop).
+
+    `starts[i]` is the first task of block i; its last item is the number of tasks.
+    """
+    return bisect_right(starts, start) - 1, bisect_right(starts, stop - 1)
+
+
+def check_batch(batch: SubmitBatch | AssignSlice, count: int) -> None:
+    """Raise `ProtocolError` unless the blocks hold exactly `count` tasks and exactly the payload."""
+    counts, sizes = numbers(U32, batch.block_counts), numbers(U32, batch.block_sizes)
+    if count < 1 or len(counts) != len(sizes) or not all(counts) or sum(counts) != count:
+        raise ProtocolError(f"{len(counts)} blocks with {sum(counts)} tasks in a batch of {count}")
+    if sum(sizes) != len(batch.payload):
+        raise ProtocolError(f"blocks of {sum(sizes)} bytes in a payload of {len(batch.payload)}")
+    if batch.encoding not in _ENCODINGS or (batch.encoding == Encoding.CALL and len(counts) != count):
+        raise ProtocolError(f"encoding {batch.encoding} with {len(counts)} blocks for {count} tasks")
+
+
+def check_results(results: TaskResults) -> None:
+    """Raise `ProtocolError` unless all columns have one length and the runs fill the payload."""
+    starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
+    sizes, durations = numbers(U32, results.sizes), numbers(F64, results.durations)
+    lengths = {len(starts), len(counts), len(sizes), len(durations), len(results.statuses)}
+    if len(lengths) != 1 or not counts or not all(counts):
+        raise ProtocolError(f"result columns of lengths {sorted(lengths)}")
+    if sum(sizes) != len(results.payload):
+        raise ProtocolError(f"runs of {sum(sizes)} bytes in a payload of {len(results.payload)}")
+    if max(results.statuses) > max(Status):
+        raise ProtocolError(f"result status {max(results.statuses)}")
+    for status, n in zip(results.statuses, counts, strict=True):
+        if n > 1 and status == Status.VALUE:
+            raise ProtocolError(f"one result for {n} tasks")
+
+
+_ENCODINGS = frozenset(Encoding)

@@ -1,0 +1,336 @@
+"""Every message that travels, as plain records. What each field means on the wire stands in schema/scaler.capnp.
+
+A record with a `payload` owns one frame behind the packet: opaque bytes that the scheduler passes on unseen.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+PRODUCT: Final = "scaler"
+PROTOCOL_VERSION: Final = 1
+"""Raised whenever a released version could not understand the other; both sides compare it when a peer registers."""
+
+Role = Literal["client", "worker", "host", "adapter"]
+Capabilities = dict[str, int]
+"""Name to quantity; -1 means without quantity."""
+
+
+# ---- sessions: outside the sequence
+
+
+@dataclass(slots=True)
+class Register:
+    """The first message of a connection: who is there, and what it has of which scheduler instance."""
+
+    role: str
+    session_id: bytes
+    secret: bytes
+    product: str
+    protocol_version: int
+    python_version: str
+    name: str
+    host_name: str
+    pid: int
+    instance_id: bytes
+    received: int
+
+
+@dataclass(slots=True)
+class Registered:
+    """The scheduler's answer; the limits are the client's credit in tasks and argument bytes that are not finished yet.
+
+    `resumed` is false where the scheduler knows nothing of this session: the peer starts again from the beginning.
+    """
+
+    instance_id: bytes
+    received: int
+    resumed: bool
+    warning: str = ""
+    max_unfinished_tasks: int = 0
+    max_unfinished_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Refused:
+    """The scheduler will not talk to this peer; one line says why."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class RegisterFirst:
+    """The scheduler does not know the connection a packet came by."""
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """A sign of life; the scheduler answers with the same."""
+
+
+@dataclass(slots=True)
+class Leave:
+    """The peer goes in order and will not come back under this session."""
+
+    reason: str
+
+
+# ---- clients
+
+
+@dataclass(slots=True)
+class DefineFunction:
+    """A pickled function, sent before the first batch or slice that names it."""
+
+    function_id: bytes
+    name: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class ForgetFunctions:
+    """The receiver may drop these functions: no later message names them without defining them again."""
+
+    function_ids: list[bytes]
+
+
+@dataclass(slots=True)
+class SubmitBatch:
+    """`count` calls of one function; their arguments are blocks in the payload (see batch.py)."""
+
+    batch_id: int
+    function_id: bytes
+    count: int
+    encoding: int
+    block_counts: bytes
+    block_sizes: bytes
+    payload: bytes
+    priority: int = 0
+    timed: bool = False
+    capabilities: Capabilities = field(default_factory=dict[str, int])
+
+
+@dataclass(slots=True)
+class AbandonBatches:
+    """The client wants nothing more of these batches."""
+
+    batch_ids: list[int]
+
+
+@dataclass(slots=True)
+class TaskResults:
+    """Outcomes of runs of consecutive tasks of one batch, in columns (see batch.py)."""
+
+    slice_id: int
+    client_id: bytes
+    batch_id: int
+    starts: bytes
+    counts: bytes
+    statuses: bytes
+    sizes: bytes
+    durations: bytes
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Notice:
+    """A hint for the person at the client; `cause` is the same for hints that say the same."""
+
+    cause: str
+    text: str
+
+
+@dataclass(slots=True)
+class RequestShutdown:
+    """The client asks the scheduler to end, with everything connected to it."""
+
+
+@dataclass(slots=True)
+class ShutdownRefused:
+    """The scheduler goes on; `reason` says why."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Shutdown:
+    """The scheduler ends on request, and so shall its peer."""
+
+    reason: str
+
+
+# ---- workers
+
+
+@dataclass(slots=True)
+class WorkerHello:
+    """A worker's process is ready for tasks. A higher incarnation replaces the process before it."""
+
+    worker_id: str
+    incarnation: int
+    host_id: bytes
+    group_id: str
+    queue_size: int
+    pid: int
+    capabilities: Capabilities
+
+
+@dataclass(slots=True)
+class AssignSlice:
+    """Tasks [start, stop) of a batch for one worker, with the blocks that cover them."""
+
+    slice_id: int
+    client_id: bytes
+    batch_id: int
+    function_id: bytes
+    start: int
+    stop: int
+    first: int
+    priority: int
+    encoding: int
+    timed: bool
+    block_counts: bytes
+    block_sizes: bytes
+    payload: bytes
+
+
+@dataclass(slots=True)
+class RecallSlices:
+    """Give back what has not begun: each slice shall end before its limit."""
+
+    slice_ids: bytes
+    limits: bytes
+
+
+@dataclass(slots=True)
+class SlicesReturned:
+    """The answer: each slice ends before its limit, which is higher than asked where a task had begun already."""
+
+    slice_ids: bytes
+    limits: bytes
+
+
+# ---- hosts
+
+
+@dataclass(slots=True)
+class WorkerReport:
+    """One worker's current process as its host sees it; state is starting, running or stopped."""
+
+    worker_id: str
+    group_id: str
+    incarnation: int
+    pid: int
+    state: str
+
+
+@dataclass(slots=True)
+class HostReport:
+    """All workers of a host; its hello and its heartbeat. A worker that is not in the list does not exist any more."""
+
+    workers: list[WorkerReport]
+
+
+@dataclass(slots=True)
+class ProcessEnded:
+    """A worker's process is gone. `cause`: exit, signal or planned (drained, stopped); `code`: its code or signal.
+
+    `slice_id` and `task` say what it was running, slice 0 nothing. `replaced`: a new process of the worker comes.
+    """
+
+    worker_id: str
+    incarnation: int
+    cause: str
+    code: int
+    slice_id: int
+    task: int
+    replaced: bool
+    detail: str
+
+
+# ---- adapters
+
+
+@dataclass(slots=True)
+class GroupReport:
+    """A worker group as its adapter sees it; `state` is a value of the adapter's GroupState, `reason` why it is so."""
+
+    group_id: str
+    state: str
+    reason: str
+    worker_ids: list[str]
+    capabilities: Capabilities
+
+
+@dataclass(slots=True)
+class GroupStatus:
+    """What the last command did to one group: a status of the contract's table, and the reason."""
+
+    group_id: str
+    status: str
+    reason: str
+
+
+@dataclass(slots=True)
+class AdapterReport:
+    """Capacity and the full list of groups: hello, heartbeat, and answer to the command of this revision."""
+
+    name: str
+    revision: int
+    max_worker_groups: int
+    workers_per_group: int
+    capabilities: Capabilities
+    groups: list[GroupReport]
+    statuses: list[GroupStatus]
+
+
+@dataclass(slots=True)
+class GroupSpec:
+    """A group that shall exist, and what its workers shall offer."""
+
+    group_id: str
+    capabilities: Capabilities
+
+
+@dataclass(slots=True)
+class AdapterCommand:
+    """The desired state. Absence from `groups` stops nothing; only `stop` does."""
+
+    revision: int
+    groups: list[GroupSpec]
+    stop: list[str]
+
+
+Message = (
+    Register
+    | Registered
+    | Refused
+    | RegisterFirst
+    | Heartbeat
+    | Leave
+    | DefineFunction
+    | ForgetFunctions
+    | SubmitBatch
+    | AbandonBatches
+    | TaskResults
+    | Notice
+    | RequestShutdown
+    | ShutdownRefused
+    | Shutdown
+    | WorkerHello
+    | AssignSlice
+    | RecallSlices
+    | SlicesReturned
+    | HostReport
+    | ProcessEnded
+    | AdapterReport
+    | AdapterCommand
+)
+
+
+@dataclass(slots=True)
+class Packet:
+    """What one ZeroMQ message holds. Sequence 0: the messages are outside the sequence."""
+
+    first_sequence: int
+    acknowledged: int
+    messages: list[Message]

@@ -1,0 +1,199 @@
+@0xd5b07e1f6a3c9042;
+# The wire format of Scaler: one Packet is the first frame of a ZeroMQ message; each body that carries a payload owns one of
+# the frames behind it, in order. Columns are native little-endian arrays inside Data (see batch.py).
+
+struct Packet {
+  firstSequence @0 :UInt64;   # of the first body; 0: the bodies are outside the sequence (session control)
+  acknowledged  @1 :UInt64;   # every sequence number up to here has been received
+  bodies        @2 :List(Body);
+}
+
+struct Body {
+  union {
+    register          @0  :Register;
+    registered        @1  :Registered;
+    refused           @2  :Refused;
+    registerFirst     @3  :Empty;
+    heartbeat         @4  :Empty;
+    leave             @5  :Leave;
+
+    defineFunction    @6  :DefineFunction;
+    forgetFunctions   @7  :ForgetFunctions;
+    submitBatch       @8  :SubmitBatch;
+    abandonBatches    @9  :AbandonBatches;
+    taskResults       @10 :TaskResults;
+    notice            @11 :Notice;
+    requestShutdown   @12 :Empty;
+    shutdownRefused   @13 :ShutdownRefused;
+    shutdown          @14 :Shutdown;
+
+    workerHello       @15 :WorkerHello;
+    assignSlice       @16 :AssignSlice;
+    recallSlices      @17 :SliceLimits;
+    slicesReturned    @18 :SliceLimits;
+
+    hostReport        @19 :HostReport;
+    processEnded      @20 :ProcessEnded;
+
+    adapterReport     @21 :AdapterReport;
+    adapterCommand    @22 :AdapterCommand;
+  }
+}
+
+struct Empty {}
+
+# ---- sessions
+
+struct Register {
+  role            @0 :Text;
+  sessionId       @1 :Data;     # 16 bytes
+  secret          @2 :Data;     # 16 bytes
+  product         @3 :Text;
+  protocolVersion @4 :UInt32;
+  pythonVersion   @5 :Text;     # major.minor
+  name            @6 :Text;
+  hostName        @7 :Text;
+  pid             @8 :UInt32;
+  instanceId      @9 :Data;     # the scheduler instance this session belonged to, empty at first
+  received        @10 :UInt64;  # highest sequence number received from that instance
+}
+
+struct Registered {
+  instanceId         @0 :Data;
+  received           @1 :UInt64;
+  warning            @2 :Text;
+  maxUnfinishedTasks @3 :UInt64;
+  maxUnfinishedBytes @4 :UInt64;
+  resumed            @5 :Bool;
+}
+
+struct Refused { reason @0 :Text; }
+struct Leave { reason @0 :Text; }
+
+# ---- clients
+
+struct DefineFunction {
+  functionId @0 :Data;          # 16 bytes
+  name       @1 :Text;
+}
+
+struct ForgetFunctions { functionIds @0 :List(Data); }
+
+struct SubmitBatch {
+  batchId      @0 :UInt64;
+  functionId   @1 :Data;
+  count        @2 :UInt32;      # tasks
+  priority     @3 :Int32;
+  encoding     @4 :UInt8;
+  timed        @5 :Bool;
+  blockCounts  @6 :Data;        # UInt32 column: tasks in each block
+  blockSizes   @7 :Data;        # UInt32 column: bytes of each block in the payload
+  capabilities @8 :List(Capability);
+}
+
+struct Capability {
+  name  @0 :Text;
+  value @1 :Int64;              # -1: without quantity
+}
+
+struct AbandonBatches { batchIds @0 :List(UInt64); }
+
+struct TaskResults {
+  sliceId   @0 :UInt64;         # 0 on the way to the client
+  clientId  @1 :Data;
+  batchId   @2 :UInt64;
+  starts    @3 :Data;           # UInt32 column: first task of each run
+  counts    @4 :Data;           # UInt32 column: tasks in each run
+  statuses  @5 :Data;           # UInt8 column
+  sizes     @6 :Data;           # UInt32 column: bytes of each run in the payload
+  durations @7 :Data;           # Float64 column: seconds, sum over each run
+}
+
+struct Notice { cause @0 :Text; text @1 :Text; }
+struct ShutdownRefused { reason @0 :Text; }
+struct Shutdown { reason @0 :Text; }
+
+# ---- workers
+
+struct WorkerHello {
+  workerId     @0 :Text;
+  incarnation  @1 :UInt32;
+  hostId       @2 :Data;        # session id of its host
+  groupId      @3 :Text;
+  queueSize    @4 :UInt32;
+  pid          @5 :UInt32;
+  capabilities @6 :List(Capability);
+}
+
+struct AssignSlice {
+  sliceId     @0 :UInt64;
+  clientId    @1 :Data;
+  batchId     @2 :UInt64;
+  functionId  @3 :Data;
+  start       @4 :UInt32;       # tasks [start, stop) of the batch are to be run
+  stop        @5 :UInt32;
+  first       @6 :UInt32;       # task number at which the first block in the payload begins, <= start
+  priority    @7 :Int32;
+  encoding    @8 :UInt8;
+  timed       @9 :Bool;
+  blockCounts @10 :Data;
+  blockSizes  @11 :Data;
+}
+
+struct SliceLimits {
+  sliceIds @0 :Data;            # UInt64 column
+  limits   @1 :Data;            # UInt32 column: the slice ends before this task
+}
+
+# ---- hosts
+
+struct HostReport { workers @0 :List(WorkerReport); }
+
+struct WorkerReport {
+  workerId    @0 :Text;
+  groupId     @1 :Text;
+  incarnation @2 :UInt32;
+  pid         @3 :UInt32;
+  state       @4 :Text;
+}
+
+struct ProcessEnded {
+  workerId    @0 :Text;
+  incarnation @1 :UInt32;
+  cause       @2 :Text;         # exit, signal or planned
+  code        @3 :Int32;        # exit code or signal number
+  sliceId     @4 :UInt64;       # what it was running, 0: nothing
+  task        @5 :UInt32;
+  replaced    @6 :Bool;
+  detail      @7 :Text;
+}
+
+# ---- adapters
+
+struct AdapterReport {
+  name            @0 :Text;
+  revision        @1 :UInt64;   # of the last command carried out
+  maxWorkerGroups @2 :Int32;
+  workersPerGroup @3 :UInt32;
+  capabilities    @4 :List(Capability);
+  groups          @5 :List(GroupReport);
+  statuses        @6 :List(GroupStatus);
+}
+
+struct GroupReport {
+  groupId      @0 :Text;
+  state        @1 :Text;
+  reason       @2 :Text;
+  workerIds    @3 :List(Text);
+  capabilities @4 :List(Capability);
+}
+
+struct GroupStatus { groupId @0 :Text; status @1 :Text; reason @2 :Text; }
+
+struct AdapterCommand {
+  revision @0 :UInt64;
+  groups   @1 :List(GroupSpec);  # shall exist
+  stop     @2 :List(Text);       # shall go
+}
+
+struct GroupSpec { groupId @0 :Text; capabilities @1 :List(Capability); }

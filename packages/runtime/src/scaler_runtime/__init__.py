@@ -1,0 +1,1 @@
+"""What every Scaler process stands on: sessions, transport, drivers, child processes, configuration, logging."""

@@ -1,0 +1,90 @@
+"""A peer's connection to the scheduler: DEALER socket and session together, usable from any kind of loop.
+
+Whoever owns it watches `filenos()`, calls `pump` when one is readable or after sending, and `flush` when it has sent.
+"""
+
+import logging
+
+import zmq
+
+from scaler_protocol import codec
+from scaler_protocol.addresses import Address
+from scaler_protocol.errors import ProtocolError
+from scaler_protocol.messages import Leave, Message
+from scaler_runtime.session import Identity, Session, SessionEvent
+from scaler_runtime.transport import DealerSocket, SendResult
+
+_RETRY_SECONDS = 0.01
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """See the module. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        address: Address,
+        identity: Identity,
+        heartbeat_seconds: float | None,
+    ) -> None:
+        self.address = address
+        self.session = Session(identity)
+        self.heard_at: float | None = None
+        """When the scheduler was heard last, by the clock given to `pump`; None before the first time."""
+        self._socket = DealerSocket(context, address)
+        self._heartbeat_seconds = heartbeat_seconds
+        self._beat_at = 0.0
+        self._blocked = False
+
+    def filenos(self) -> tuple[int, int]:
+        """Return the descriptors to watch for reading."""
+        return self._socket.filenos()
+
+    def pump(self, now: float) -> list[SessionEvent]:
+        """Read everything that waits and return what it means."""
+        events: list[SessionEvent] = []
+        for connected in self._socket.connection_changes():
+            if connected:
+                self.session.on_connected()
+            else:
+                events += self.session.on_disconnected()
+        while (frames := self._socket.receive()) is not None:
+            self.heard_at = now
+            try:
+                events += self.session.on_packet(codec.decode(frames))
+            except ProtocolError as error:
+                _log.warning("dropped a malformed message of the scheduler at %s: %s", self.address, error)
+        return events
+
+    def send(self, message: Message) -> None:
+        """Queue a message; `flush` hands it over. Before the first registration it is dropped."""
+        self.session.send(message)
+
+    def flush(self, now: float) -> bool:
+        """Hand over what is queued, with a heartbeat when due. Returns whether input waits: then `pump` again."""
+        if self._heartbeat_seconds is not None and now >= self._beat_at:
+            self._beat_at = now + self._heartbeat_seconds
+            self.session.beat()
+        self._blocked = False
+        for packet in self.session.packets():
+            if self._socket.send(codec.encode(packet)) is not SendResult.SENT:
+                self.session.unsend(packet)
+                self._blocked = True
+                break
+        return self._socket.has_input()
+
+    def next_wakeup(self, now: float) -> float | None:
+        """Return when `flush` is wanted at the latest."""
+        if self._blocked and self.session.is_up:
+            return now + _RETRY_SECONDS
+        return self._beat_at if self._heartbeat_seconds is not None else None
+
+    def close(self, reason: str = "", linger_seconds: float = 0.0) -> None:
+        """Close; with a reason the scheduler is told that this peer leaves for good, within `linger_seconds`."""
+        if reason and self.session.is_up:
+            self.session.send(Leave(reason))
+            for packet in self.session.packets():
+                if self._socket.send(codec.encode(packet)) is not SendResult.SENT:
+                    break
+        self._socket.close(int(linger_seconds * 1000))

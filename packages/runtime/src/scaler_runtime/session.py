@@ -1,0 +1,155 @@
+"""A peer's side of its session with the scheduler: register, also after every reconnect, and notice a new scheduler.
+
+No IO and no clock of its own. Whoever owns a session says everything again after `Registered(fresh=True)`.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scaler_protocol import messages as m
+from scaler_protocol.identifiers import new_id, short_host_name
+from scaler_runtime.link import Link
+
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass(slots=True)
+class Identity:
+    """Who this end is. `session_id` names it to everyone, `secret` proves it to the scheduler."""
+
+    role: m.Role
+    name: str
+    session_id: bytes = field(default_factory=new_id)
+    secret: bytes = field(default_factory=new_id)
+
+
+@dataclass(slots=True)
+class Up:
+    """Registered. `fresh`: the scheduler knows nothing of what was said before, or nothing was."""
+
+    fresh: bool
+    registered: m.Registered
+
+
+@dataclass(slots=True)
+class Down:
+    """The connection is gone; it is sought again all the time."""
+
+
+@dataclass(slots=True)
+class Rejected:
+    """The scheduler will not have this peer. Final."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Incoming:
+    """One message, exactly once and in order."""
+
+    message: m.Message
+
+
+SessionEvent = Up | Down | Rejected | Incoming
+
+
+class Session:
+    """See the module. `is_up` tells whether messages flow."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.instance_id = b""
+        self.is_up = False
+        self._link = Link()
+        self._control: list[m.Packet] = []
+
+    def send(self, message: m.Message) -> None:
+        """Queue a message for the scheduler instance that is known; before the first registration it is dropped."""
+        if self.instance_id:
+            self._link.put(message)
+
+    def beat(self) -> None:
+        """Queue a sign of life, which also tells the scheduler what has been received."""
+        if self.is_up:
+            self._control.append(self._link.unsequenced(m.Heartbeat()))
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes that the scheduler has not confirmed."""
+        return self._link.unacknowledged_bytes
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether everything queued has been handed to the connection."""
+        return not self._link.has_unsent and not self._control
+
+    def on_connected(self) -> None:
+        """Register: a connection has just been made."""
+        self.is_up = False
+        self._control = [m.Packet(0, 0, [self._register()])]
+
+    def on_disconnected(self) -> list[SessionEvent]:
+        """Stop sending until the next registration."""
+        was_up, self.is_up = self.is_up, False
+        self._control.clear()
+        return [Down()] if was_up else []
+
+    def on_packet(self, packet: m.Packet) -> list[SessionEvent]:
+        """Take in a packet of the scheduler's."""
+        events: list[SessionEvent] = []
+        for message in self._link.accept(packet) if self.is_up else packet.messages:
+            if isinstance(message, m.Heartbeat):
+                continue
+            if isinstance(message, m.Registered):
+                events.append(self._on_registered(message))
+            elif isinstance(message, m.RegisterFirst):
+                self.on_connected()
+            elif isinstance(message, m.Refused):
+                self.is_up = False
+                events.append(Rejected(message.reason))
+            elif self.is_up:
+                events.append(Incoming(message))
+        return events
+
+    def packets(self) -> Iterator[m.Packet]:
+        """Give out what is to be sent now; a packet that cannot be sent goes back with `unsend`."""
+        while self._control:
+            yield self._control.pop(0)
+        while self.is_up and (packet := self._link.next_packet()):
+            yield packet
+        if self.is_up and self._link.owes_acknowledgement:
+            yield self._link.unsequenced()
+
+    def unsend(self, packet: m.Packet) -> None:
+        """Keep the packet given out last for later."""
+        if packet.first_sequence:
+            self._link.unsend(packet)
+        elif packet.messages:
+            self._control.insert(0, packet)
+
+    def _on_registered(self, registered: m.Registered) -> Up:
+        fresh = not registered.resumed or registered.instance_id != self.instance_id
+        if fresh:
+            self._link = Link()
+            self.instance_id = registered.instance_id
+        else:
+            self._link.rewind(registered.received)
+        self.is_up = True
+        return Up(fresh, registered)
+
+    def _register(self) -> m.Register:
+        return m.Register(
+            role=self.identity.role,
+            session_id=self.identity.session_id,
+            secret=self.identity.secret,
+            product=m.PRODUCT,
+            protocol_version=m.PROTOCOL_VERSION,
+            python_version=PYTHON_VERSION,
+            name=self.identity.name,
+            host_name=short_host_name(),
+            pid=os.getpid(),
+            instance_id=self.instance_id,
+            received=self._link.received,
+        )

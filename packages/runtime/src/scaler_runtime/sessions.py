@@ -1,0 +1,257 @@
+"""The scheduler's side of all sessions: who is behind which connection, who has gone, who is not to be let in. No IO.
+
+A ROUTER socket gives each connection a fresh route, also after a reconnect: the session is the identity, not the route.
+"""
+
+import hmac
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from scaler_protocol import messages as m
+from scaler_runtime.core import (
+    Congested,
+    Event,
+    Peer,
+    PeerAttached,
+    PeerDetached,
+    PeerJoined,
+    PeerLeft,
+    Received,
+    Relieved,
+)
+from scaler_runtime.link import Link
+from scaler_runtime.session import PYTHON_VERSION
+
+CONGESTED_BYTES = 32 << 20
+RELIEVED_BYTES = 16 << 20
+_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a session is kept: without a sign of life, and without a connection. None: for ever."""
+
+    silent_seconds: float | None
+    detached_seconds: float | None
+
+
+@dataclass(slots=True)
+class _Session:
+    peer: Peer
+    role: str
+    secret: bytes
+    route: bytes | None
+    heard_at: float
+    link: Link = field(default_factory=Link)
+    detached_at: float = 0.0
+    congested: bool = False
+    leaving: bool = False
+
+
+class Sessions:
+    """The table of sessions. Packets go in, events for the core and packets for the socket come out."""
+
+    def __init__(
+        self,
+        instance_id: bytes,
+        patience: Mapping[str, Patience],
+        *,
+        max_unfinished_tasks: int,
+        max_unfinished_bytes: int,
+    ) -> None:
+        self.instance_id = instance_id
+        self._patience = patience
+        self._limits = (max_unfinished_tasks, max_unfinished_bytes)
+        self._by_peer: dict[Peer, _Session] = {}
+        self._by_route: dict[bytes, _Session] = {}
+        self._control: list[tuple[bytes, m.Packet]] = []
+        self._ready: dict[Peer, _Session] = {}  # has something to send and a connection
+        self._next_check = 0.0
+
+    def __len__(self) -> int:
+        return len(self._by_peer)
+
+    def knows(self, route: bytes) -> bool:
+        """Whether a registered peer is behind this route."""
+        return route in self._by_route
+
+    def receive(self, route: bytes, packet: m.Packet, now: float) -> list[Event]:
+        """Take in a packet; from an unknown route only a registration counts."""
+        session = self._by_route.get(route)
+        if session is None or (packet.messages and isinstance(packet.messages[0], m.Register)):
+            return self._receive_stranger(route, packet, now)
+        session.heard_at = now
+        events: list[Event] = []
+        for message in session.link.accept(packet):
+            if isinstance(message, m.Heartbeat):
+                self._control.append((route, session.link.unsequenced(m.Heartbeat())))
+            elif isinstance(message, m.Leave):
+                self._forget(session)
+                events.append(PeerLeft(session.peer, message.reason))
+                return events
+            else:
+                events.append(Received(session.peer, message))
+        if session.congested and session.link.unacknowledged_bytes <= RELIEVED_BYTES:
+            session.congested = False
+            events.append(Relieved(session.peer))
+        if session.link.owes_acknowledgement:
+            self._ready[session.peer] = session
+        return events
+
+    def send(self, peer: Peer, message: m.Message) -> list[Event]:
+        """Queue a message. Says `Congested` when too much waits for the peer; a peer that is gone gets nothing."""
+        session = self._by_peer.get(peer)
+        if session is None:
+            return []
+        session.link.put(message)
+        if session.route is not None:
+            self._ready[peer] = session
+        if not session.congested and session.link.unacknowledged_bytes > CONGESTED_BYTES:
+            session.congested = True
+            return [Congested(peer)]
+        return []
+
+    def dismiss(self, peer: Peer) -> None:
+        """Forget a peer once what waits for it has been handed to the socket."""
+        session = self._by_peer.get(peer)
+        if session is not None:
+            session.leaving = True
+            self._ready[peer] = session
+
+    def outgoing(self) -> Iterator[tuple[bytes, m.Packet]]:
+        """Give out what is to be sent. Answer a failed send with `unsend` or `unreachable` before the next one."""
+        control, self._control = self._control, []
+        yield from control
+        for peer in list(self._ready):
+            session = self._ready.pop(peer)
+            while session.route is not None and (packet := session.link.next_packet()):
+                yield session.route, packet
+                if session.link.has_unsent and session.peer in self._ready:  # `unsend` put it back: wait
+                    break
+            else:
+                if session.route is not None and session.link.owes_acknowledgement:
+                    yield session.route, session.link.unsequenced()
+                if session.leaving:
+                    self._forget(session)
+
+    def unsend(self, route: bytes, packet: m.Packet) -> None:
+        """The peer's pipe is full: keep the packet for the next round."""
+        session = self._by_route.get(route)
+        if session is not None:
+            session.link.unsend(packet)
+            self._ready[session.peer] = session
+
+    def unreachable(self, route: bytes, now: float) -> list[Event]:
+        """There is no connection behind this route any more."""
+        session = self._by_route.pop(route, None)
+        if session is None:
+            return []
+        session.route = None
+        session.detached_at = now
+        self._next_check = 0.0
+        self._ready.pop(session.peer, None)
+        return [PeerDetached(session.peer)]
+
+    def route_of(self, peer: Peer) -> bytes | None:
+        """Return the route of a peer, None without a connection."""
+        session = self._by_peer.get(peer)
+        return session.route if session else None
+
+    def expire(self, now: float) -> list[Event]:
+        """Let go of those who were silent, or without a connection, for too long."""
+        if now < self._next_check:
+            return []
+        events: list[Event] = []
+        self._next_check = now + _CHECK_SECONDS
+        for session in list(self._by_peer.values()):
+            deadline, reason = self._deadline(session)
+            if now < deadline:
+                self._next_check = min(self._next_check, deadline)
+                continue
+            self._forget(session)
+            events.append(PeerLeft(session.peer, reason))
+        return events
+
+    def next_wakeup(self) -> float | None:
+        """Return when `expire` is wanted."""
+        return self._next_check if self._by_peer else None
+
+    # ---- registration
+
+    def _receive_stranger(self, route: bytes, packet: m.Packet, now: float) -> list[Event]:
+        register = packet.messages[0] if packet.messages else None
+        if not isinstance(register, m.Register):
+            self._control.append((route, m.Packet(0, 0, [m.RegisterFirst()])))
+            return []
+        refusal = self._refusal(register)
+        if refusal:
+            self._control.append((route, m.Packet(0, 0, [m.Refused(refusal)])))
+            return []
+        known = self._by_peer.get(register.session_id)
+        if known is None:
+            return self._join(route, register, now)
+        return self._return(known, route, register, now)
+
+    def _refusal(self, register: m.Register) -> str:
+        if register.product != m.PRODUCT or register.protocol_version != m.PROTOCOL_VERSION:
+            return (
+                f"the scheduler speaks {m.PRODUCT} protocol {m.PROTOCOL_VERSION}, this {register.role or 'peer'} "
+                f"speaks {register.product} protocol {register.protocol_version}: install the same version on both"
+            )
+        if register.role not in self._patience:
+            return f"the scheduler knows no role {register.role!r}"
+        known = self._by_peer.get(register.session_id)
+        if known is not None and not hmac.compare_digest(known.secret, register.secret):
+            return "this session belongs to somebody else"
+        return ""
+
+    def _join(self, route: bytes, register: m.Register, now: float) -> list[Event]:
+        session = _Session(register.session_id, register.role, register.secret, route, now)
+        self._by_peer[session.peer] = session
+        self._by_route[route] = session
+        self._next_check = 0.0
+        self._answer(session, register, resumed=False)
+        return [PeerJoined(session.peer, register)]
+
+    def _return(self, session: _Session, route: bytes, register: m.Register, now: float) -> list[Event]:
+        resumed = register.instance_id == self.instance_id
+        if not resumed and session.link.received:  # it forgot what it had said: for us it is a new peer
+            self._forget(session)
+            return [PeerLeft(session.peer, "it started again"), *self._join(route, register, now)]
+        if session.route is not None:
+            self._by_route.pop(session.route, None)
+        session.route = route
+        session.heard_at = now
+        self._by_route[route] = session
+        session.link.rewind(register.received)
+        self._ready[session.peer] = session
+        self._answer(session, register, resumed=resumed)
+        return [PeerAttached(session.peer)]
+
+    def _answer(self, session: _Session, register: m.Register, *, resumed: bool) -> None:
+        warning = ""
+        if register.python_version != PYTHON_VERSION:
+            warning = (
+                f"this {register.role} runs Python {register.python_version}, the scheduler {PYTHON_VERSION}: "
+                "pickled functions may not work between them"
+            )
+        answer = m.Registered(self.instance_id, session.link.received, resumed, warning, *self._limits)
+        assert session.route is not None  # noqa: S101 - both callers have just set it
+        self._control.append((session.route, m.Packet(0, 0, [answer])))
+
+    def _forget(self, session: _Session) -> None:
+        self._by_peer.pop(session.peer, None)
+        self._ready.pop(session.peer, None)
+        if session.route is not None:
+            self._by_route.pop(session.route, None)
+
+    def _deadline(self, session: _Session) -> tuple[float, str]:
+        """Return when the session ends unless something is heard of it, and why it would."""
+        patience = self._patience[session.role]
+        silent = inf if patience.silent_seconds is None else session.heard_at + patience.silent_seconds
+        if session.route is None and patience.detached_seconds is not None:
+            detached = session.detached_at + patience.detached_seconds
+            if detached < silent:
+                return detached, "its connection was lost and did not come back"
+        return silent, f"silent for {patience.silent_seconds} seconds"

@@ -1,0 +1,179 @@
+"""ZeroMQ sockets as the drivers use them: never blocking, finite queues, and word of every connection made or lost.
+
+The only file that makes sockets. Frames go through untouched.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from scaler_protocol.addresses import Address
+
+HIGH_WATER_MARK = 1000
+MAX_FRAME_BYTES = 64 << 20
+"""Larger frames end the connection they come by."""
+
+_HEARTBEAT_MS = 2000
+_HEARTBEAT_TIMEOUT_MS = 10_000
+_RECONNECT_MS = 50
+_RECONNECT_MAX_MS = 1000
+_BACKLOG = 1024
+
+Frames = Sequence[bytes]
+
+
+class SendResult(Enum):
+    """What became of a message."""
+
+    SENT = "sent"
+    FULL = "full"
+    UNREACHABLE = "unreachable"
+
+
+class BindError(OSError):
+    """An address cannot be bound; the text has the address and the system's reason."""
+
+
+class RouterSocket:
+    """A bound ROUTER. `address` has the real port."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
+        self._socket = _socket(context, zmq.ROUTER)
+        self._socket.set(zmq.ROUTER_MANDATORY, 1)
+        self._socket.set(zmq.BACKLOG, _BACKLOG)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        try:
+            self._socket.bind(_bindable(address))
+        except zmq.ZMQError as error:
+            self.close()
+            raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
+        self.address = address
+        if address.port == 0:
+            endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            self.address = address.with_port(int(endpoint.rpartition(":")[2]))
+
+    def filenos(self) -> tuple[int, int]:
+        """Return the descriptors to watch for reading; both are edge-triggered: read until there is nothing."""
+        return self._socket.fileno(), self._monitor.fileno()
+
+    def receive(self, known: Callable[[bytes], bool]) -> tuple[bytes, list[bytes], int] | None:
+        """Return (route, frames, descriptor of the connection), or None if nothing waits.
+
+        The descriptor, which costs a little, is looked up for routes that are not `known`; else it is -1.
+        """
+        try:
+            route = self._socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        if known(route):
+            return route, self._socket.recv_multipart(), -1
+        parts = self._socket.recv_multipart(copy=False)
+        descriptor = -1
+        with contextlib.suppress(zmq.ZMQError):
+            descriptor = int(parts[0].get(zmq.SRCFD))
+        return route, [part.bytes for part in parts], descriptor
+
+    def send(self, route: bytes, frames: Frames) -> SendResult:
+        """Hand frames over for one peer, without waiting."""
+        try:
+            self._socket.send_multipart([route, *frames], zmq.NOBLOCK)
+        except zmq.Again:
+            return SendResult.FULL
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return SendResult.UNREACHABLE
+            raise
+        return SendResult.SENT
+
+    def lost_connections(self) -> list[int]:
+        """Return the descriptors of connections that ended since the last call; the system uses numbers again."""
+        return [value for _, value in _drain_monitor(self._monitor)]
+
+    def has_input(self) -> bool:
+        """Whether a message waits. Must be asked after every send: a send may swallow the edge."""
+        return _is_readable(self._socket)
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close; up to `linger_ms` milliseconds are spent on delivering what was sent."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger_ms)
+
+
+class DealerSocket:
+    """A DEALER that keeps connecting to one address. Messages exist only within a connection (ZMQ_IMMEDIATE)."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
+        self._socket = _socket(context, zmq.DEALER)
+        self._socket.set(zmq.IMMEDIATE, 1)
+        self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._socket.connect(str(address))
+
+    def filenos(self) -> tuple[int, int]:
+        """Return the descriptors to watch for reading; both are edge-triggered: read until there is nothing."""
+        return self._socket.fileno(), self._monitor.fileno()
+
+    def receive(self) -> list[bytes] | None:
+        """Return the frames of one message, None if nothing waits."""
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def send(self, frames: Frames) -> SendResult:
+        """Hand frames over, without waiting."""
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return SendResult.FULL
+        return SendResult.SENT
+
+    def connection_changes(self) -> list[bool]:
+        """Return what happened since the last call: True for a connection made, False for one lost."""
+        return [event == zmq.EVENT_HANDSHAKE_SUCCEEDED for event, _ in _drain_monitor(self._monitor)]
+
+    def has_input(self) -> bool:
+        """Whether a message or word of a connection waits. Must be asked after every send."""
+        return _is_readable(self._socket) or _is_readable(self._monitor)
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close; up to `linger_ms` milliseconds are spent on delivering what was sent."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger_ms)
+
+
+def _socket(context: "zmq.Context[zmq.Socket[bytes]]", kind: int) -> "zmq.Socket[bytes]":
+    socket = context.socket(kind)
+    for option, value in (
+        (zmq.IPV6, 1),
+        (zmq.LINGER, 0),
+        (zmq.SNDHWM, HIGH_WATER_MARK),
+        (zmq.RCVHWM, HIGH_WATER_MARK),
+        (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+        (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
+        (zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS),
+    ):
+        socket.set(option, value)
+    return socket
+
+
+def _bindable(address: Address) -> str:
+    return f"tcp://127.0.0.1:{address.port}" if address.host == "localhost" else str(address)
+
+
+def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def _drain_monitor(monitor: "zmq.Socket[bytes]") -> list[tuple[int, int]]:
+    events: list[tuple[int, int]] = []
+    while _is_readable(monitor):
+        message = recv_monitor_message(monitor)
+        events.append((message["event"], message["value"]))
+    return events

@@ -1,0 +1,1 @@
+"""Distributed computing with workers on demand: the facade `from scaler import Client`."""

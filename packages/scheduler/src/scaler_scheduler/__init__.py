@@ -1,0 +1,1 @@
+"""The scheduler of Scaler: accepts tasks, assigns them to workers, decides scaling."""

@@ -1,0 +1,137 @@
+"""Messages survive the wire; anything else is a ProtocolError and nothing worse."""
+
+import dataclasses
+from typing import get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler_protocol import codec
+from scaler_protocol import messages as m
+from scaler_protocol.batch import U8, U32, U64, Encoding, column
+from scaler_protocol.errors import ProtocolError
+
+UNSIGNED_32 = st.integers(0, 2**32 - 1)
+TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
+CONSISTENT = (m.Register, m.SubmitBatch, m.AssignSlice, m.TaskResults, m.RecallSlices, m.SlicesReturned)
+
+
+def values_of(hint):
+    if dataclasses.is_dataclass(hint):
+        return records(hint)
+    if get_origin(hint) is list:
+        return st.lists(values_of(get_args(hint)[0]), max_size=3)
+    if get_origin(hint) is dict:
+        return st.dictionaries(TEXT, st.integers(-1, 2**40), max_size=3)
+    return {int: st.integers(0, 2**31 - 1), str: TEXT, bytes: st.binary(max_size=40), bool: st.booleans()}[hint]
+
+
+def records(record):
+    hints = get_type_hints(record)
+    return st.builds(record, **{f.name: values_of(hints[f.name]) for f in dataclasses.fields(record)})
+
+
+@st.composite
+def batches(draw):
+    counts = draw(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+    sizes = [draw(st.integers(0, 30)) for _ in counts]
+    return m.SubmitBatch(
+        draw(UNSIGNED_32),
+        b"f" * 16,
+        sum(counts),
+        Encoding.VALUES,
+        column(U32, counts),
+        column(U32, sizes),
+        bytes(sum(sizes)),
+    )
+
+
+MESSAGES = st.one_of(*[records(record) for record in get_args(m.Message) if record not in CONSISTENT], batches())
+PACKETS = st.builds(m.Packet, UNSIGNED_32, UNSIGNED_32, st.lists(MESSAGES, max_size=4))
+
+
+@given(PACKETS)
+def test_every_packet_survives_the_wire(packet):
+    assert codec.decode(codec.encode(packet)) == packet
+
+
+@given(PACKETS, st.data())
+def test_damaged_packets_are_protocol_errors(packet, data):
+    frames = [bytearray(frame) for frame in codec.encode(packet)]
+    for _ in range(data.draw(st.integers(1, 8))):
+        frame = data.draw(st.sampled_from(frames))
+        if frame:
+            frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del frames[-1][data.draw(st.integers(0, len(frames[-1]))) :]
+    try:
+        decoded = codec.decode([bytes(frame) for frame in frames])
+    except ProtocolError:
+        return
+    assert isinstance(decoded, m.Packet)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3))
+def test_random_bytes_are_protocol_errors(frames):
+    with pytest.raises(ProtocolError):
+        codec.decode([b"\xff" * 8, *frames])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 3},
+        {"block_sizes": column(U32, [3, 4])},
+        {"block_counts": column(U32, [2, 0])},
+        {"block_counts": b"abc"},
+        {"encoding": 9},
+        {"encoding": Encoding.CALL, "block_counts": column(U32, [1, 1])},
+        {"payload": b"too long for its blocks"},
+    ],
+)
+def test_a_batch_that_contradicts_itself_is_a_protocol_error(change):
+    fine = m.SubmitBatch(1, b"f" * 16, 4, Encoding.VALUES, column(U32, [2, 2]), column(U32, [3, 3]), b"abcdef")
+    codec.decode(codec.encode(m.Packet(1, 0, [fine])))
+
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [dataclasses.replace(fine, **change)])))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"starts": b""},
+        {"counts": column(U32, [2])},
+        {"statuses": column(U8, [200])},
+        {"payload": b""},
+        {"durations": b"x"},
+    ],
+)
+def test_results_that_contradict_themselves_are_a_protocol_error(change):
+    one = column(U32, [1])
+    fine = m.TaskResults(1, b"c" * 16, 1, one, one, b"\0", column(U32, [3]), bytes(8), b"abc")
+    codec.decode(codec.encode(m.Packet(1, 0, [fine])))
+
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [dataclasses.replace(fine, **change)])))
+
+
+def test_a_slice_outside_its_blocks_is_a_protocol_error():
+    fine = m.AssignSlice(
+        1, b"c" * 16, 1, b"f" * 16, 3, 5, 2, 0, Encoding.VALUES, False, column(U32, [4]), column(U32, [1]), b"x"
+    )
+    codec.decode(codec.encode(m.Packet(1, 0, [fine])))
+
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [dataclasses.replace(fine, stop=7)])))
+
+
+def test_limits_need_as_many_numbers_as_slices():
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [m.RecallSlices(column(U64, [1, 2]), column(U32, [1]))])))
+
+
+def test_a_value_that_does_not_fit_its_field_is_a_protocol_error():
+    with pytest.raises(ProtocolError):
+        codec.encode(m.Packet(1, 0, [m.AbandonBatches([-1])]))

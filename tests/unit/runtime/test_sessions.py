@@ -1,0 +1,178 @@
+"""Both ends of a session talk through connections that break; no socket is involved."""
+
+import pytest
+
+from scaler_protocol import messages as m
+from scaler_runtime.core import Congested, PeerAttached, PeerDetached, PeerJoined, PeerLeft, Received, Relieved
+from scaler_runtime.session import Identity, Incoming, Rejected, Session, Up
+from scaler_runtime.sessions import CONGESTED_BYTES, Patience, Sessions
+
+
+class Wire:
+    """Carries packets between one peer and the table until neither has anything to say."""
+
+    def __init__(self, table=None):
+        self.table = sessions() if table is None else table
+        self.peer = Session(Identity("client", "test"))
+        self.routes = 0
+        self.now = 0.0
+
+    def connect(self):
+        if self.routes:
+            self.peer.on_disconnected()
+        self.routes += 1
+        self.peer.on_connected()
+        return self.exchange()
+
+    @property
+    def route(self):
+        return f"route {id(self)} {self.routes}".encode()
+
+    def exchange(self):
+        at_server, at_peer, busy = [], [], True
+        while busy:
+            busy = False
+            for packet in list(self.peer.packets()):
+                at_server += self.table.receive(self.route, packet, self.now)
+                busy = True
+            for route, packet in list(self.table.outgoing()):
+                busy = True
+                if route == self.route:
+                    at_peer += self.peer.on_packet(packet)
+        return at_server, at_peer
+
+
+def sessions(instance=b"i" * 16, **patience):
+    limits = {"client": Patience(patience.get("silent"), patience.get("detached"))}
+    return Sessions(instance, limits, max_unfinished_tasks=10, max_unfinished_bytes=100)
+
+
+def test_a_peer_joins_and_learns_its_credit():
+    at_server, at_peer = Wire().connect()
+
+    assert [type(event) for event in at_server] == [PeerJoined]
+    (up,) = at_peer
+    assert isinstance(up, Up)
+    assert up.fresh
+    assert (up.registered.max_unfinished_tasks, up.registered.max_unfinished_bytes) == (10, 100)
+
+
+def test_what_was_lost_with_a_connection_is_said_again_and_only_once():
+    wire = Wire()
+    wire.connect()
+    wire.peer.send(m.AbandonBatches([1]))
+    wire.exchange()
+    wire.peer.send(m.AbandonBatches([2]))
+    list(wire.peer.packets())  # lost on the way
+    wire.table.send(wire.peer.identity.session_id, m.Notice("c", "t"))
+    list(wire.table.outgoing())  # lost too
+
+    at_server, at_peer = wire.connect()
+
+    peer = wire.peer.identity.session_id
+    assert at_server == [PeerAttached(peer), Received(peer, m.AbandonBatches([2]))]
+    assert [type(event) for event in at_peer] == [Up, Incoming]
+    assert not at_peer[0].fresh
+
+
+def test_a_new_scheduler_is_noticed():
+    wire = Wire()
+    wire.connect()
+    wire.table = sessions(b"j" * 16)
+
+    at_server, at_peer = wire.connect()
+
+    assert [type(event) for event in at_server] == [PeerJoined]
+    assert at_peer[0].fresh
+
+
+def test_an_unknown_route_is_told_to_register():
+    wire = Wire()
+    wire.connect()
+    wire.table = sessions()
+    wire.peer.send(m.AbandonBatches([1]))
+
+    at_server, at_peer = wire.exchange()
+
+    assert [type(event) for event in at_server] == [PeerJoined]
+    assert [type(event) for event in at_peer] == [Up]
+
+
+def test_a_stranger_cannot_take_over_a_session():
+    wire, thief = Wire(), Wire()
+    wire.connect()
+    thief.table = wire.table
+    thief.peer.identity.session_id = wire.peer.identity.session_id
+
+    at_server, at_peer = thief.connect()
+
+    assert at_server == []
+    assert [type(event) for event in at_peer] == [Rejected]
+    wire.peer.send(m.AbandonBatches([1]))
+    assert wire.exchange()[0] == [Received(wire.peer.identity.session_id, m.AbandonBatches([1]))]
+
+
+def test_another_protocol_version_is_refused_in_one_line():
+    wire = Wire()
+    wire.peer.on_connected()
+    (packet,) = wire.peer.packets()
+    packet.messages[0].protocol_version = 99
+    wire.table.receive(b"r", packet, 0.0)
+
+    ((_, answer),) = wire.table.outgoing()
+
+    assert "protocol 99" in answer.messages[0].reason
+    assert "\n" not in answer.messages[0].reason
+
+
+def test_another_python_version_is_a_warning():
+    wire = Wire()
+    wire.peer.on_connected()
+    (packet,) = wire.peer.packets()
+    packet.messages[0].python_version = "3.1"
+    wire.table.receive(b"r", packet, 0.0)
+
+    ((_, answer),) = wire.table.outgoing()
+
+    assert "3.1" in answer.messages[0].warning
+
+
+@pytest.mark.parametrize(("silent", "detached", "at"), [(60, None, 60.0), (None, 5, 5.0)])
+def test_a_peer_that_stays_away_leaves(silent, detached, at):
+    wire = Wire(sessions(silent=silent, detached=detached))
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    assert wire.table.unreachable(wire.route, 0.0) == [PeerDetached(peer)]
+
+    assert wire.table.expire(at - 1) == []
+    assert [type(event) for event in wire.table.expire(at)] == [PeerLeft]
+    assert len(wire.table) == 0
+
+
+def test_leaving_is_immediate():
+    wire = Wire()
+    wire.connect()
+    wire.peer.send(m.Leave("done"))
+
+    assert wire.exchange()[0] == [PeerLeft(wire.peer.identity.session_id, "done")]
+
+
+def test_a_slow_reader_is_congested_until_it_catches_up():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    big = m.DefineFunction(b"f", "f", bytes(CONGESTED_BYTES))
+
+    assert wire.table.send(peer, big) == [Congested(peer)]
+    assert Relieved(peer) in wire.exchange()[0]
+
+
+def test_a_full_pipe_keeps_the_packet_for_the_next_round():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    wire.table.send(peer, m.Notice("a", ""))
+    for route, packet in wire.table.outgoing():
+        wire.table.unsend(route, packet)
+
+    assert [event.message for event in wire.exchange()[1]] == [m.Notice("a", "")]
