@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,9 @@ _CAPNP_ERRORS = (capnp.KjException, ValueError, RuntimeError, UnicodeDecodeError
 
 Encode = Callable[[Any, Any], None]  # (builder, value)
 Decode = Callable[[Any], Any]  # reader -> value
+
+
+EMPTY_PACKET = m.Packet(0, 0, [])
 
 
 def encode(packet: m.Packet) -> list[bytes]:
@@ -184,6 +188,15 @@ def _camel(name: str) -> str:
 
 def _check_submit(batch: m.SubmitBatch) -> None:
     check_batch(batch, batch.count)
+    edges = numbers("I", batch.finished)
+    bounded = [0, *edges, batch.count]
+    if len(edges) % 2 or any(low > high for low, high in pairwise(bounded)):
+        raise ProtocolError(f"finished tasks {list(edges)} of a batch of {batch.count}")
+
+
+def _check_cancel(cancel: m.CancelTasks) -> None:
+    if len(numbers("I", cancel.starts)) != len(numbers("I", cancel.counts)):
+        raise ProtocolError("cancelled runs of two lengths")
 
 
 def _check_assign(assign: m.AssignSlice) -> None:
@@ -207,6 +220,7 @@ _CHECKS: dict[type[Any], Callable[[Any], None]] = {
     m.Register: _check_register,
     m.SubmitBatch: _check_submit,
     m.AssignSlice: _check_assign,
+    m.CancelTasks: _check_cancel,
     m.TaskResults: check_results,
     m.RecallSlices: _check_limits,
     m.SlicesReturned: _check_limits,

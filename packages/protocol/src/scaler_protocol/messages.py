@@ -48,6 +48,7 @@ class Registered:
     warning: str = ""
     max_unfinished_tasks: int = 0
     max_unfinished_bytes: int = 0
+    object_storage_address: str = ""
 
 
 @dataclass(slots=True)
@@ -95,7 +96,10 @@ class ForgetFunctions:
 
 @dataclass(slots=True)
 class SubmitBatch:
-    """`count` calls of one function; their arguments are blocks in the payload (see batch.py)."""
+    """`count` calls of one function; their arguments are blocks in the payload (see batch.py).
+
+    `finished` names tasks that need not run (pairs of start and stop): a new scheduler gets a batch that was begun before.
+    """
 
     batch_id: int
     function_id: bytes
@@ -107,6 +111,16 @@ class SubmitBatch:
     priority: int = 0
     timed: bool = False
     capabilities: Capabilities = field(default_factory=dict[str, int])
+    finished: bytes = b""
+
+
+@dataclass(slots=True)
+class CancelTasks:
+    """The client asks to end these tasks without a result. Each gets one outcome, as always: CANCELLED, or its own."""
+
+    batch_id: int
+    starts: bytes
+    counts: bytes
 
 
 @dataclass(slots=True)
@@ -214,7 +228,10 @@ class SlicesReturned:
 
 @dataclass(slots=True)
 class WorkerReport:
-    """One worker's current process as its host sees it; state is starting, running or stopped."""
+    """One worker's current process as its host sees it; state is starting, running, stopped (SIGSTOP) or draining.
+
+    Draining: the host is about to end and waits for `WorkersDrained`.
+    """
 
     worker_id: str
     group_id: str
@@ -232,7 +249,9 @@ class HostReport:
 
 @dataclass(slots=True)
 class ProcessEnded:
-    """A worker's process is gone. `cause`: exit, signal or planned (drained, stopped); `code`: its code or signal.
+    """A worker's process is gone. `cause`: exit, signal, planned (drained, stopped), cancelled or timeout.
+
+    `code` is the exit code or the signal's number.
 
     `slice_id` and `task` say what it was running, slice 0 nothing. `replaced`: a new process of the worker comes.
     """
@@ -245,6 +264,23 @@ class ProcessEnded:
     task: int
     replaced: bool
     detail: str
+
+
+@dataclass(slots=True)
+class EndTask:
+    """End the worker's process if it is running this task (SIGTERM, SIGKILL 3 s later) and replace it."""
+
+    worker_id: str
+    incarnation: int
+    slice_id: int
+    task: int
+
+
+@dataclass(slots=True)
+class WorkersDrained:
+    """These workers of a draining host hold nothing any more: their processes may be ended."""
+
+    worker_ids: list[str]
 
 
 # ---- adapters
@@ -324,6 +360,9 @@ Message = (
     | ProcessEnded
     | AdapterReport
     | AdapterCommand
+    | CancelTasks
+    | EndTask
+    | WorkersDrained
 )
 
 

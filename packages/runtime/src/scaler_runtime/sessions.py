@@ -59,10 +59,11 @@ class Sessions:
         *,
         max_unfinished_tasks: int,
         max_unfinished_bytes: int,
+        object_storage_address: str = "",
     ) -> None:
         self.instance_id = instance_id
         self._patience = patience
-        self._limits = (max_unfinished_tasks, max_unfinished_bytes)
+        self._told = (max_unfinished_tasks, max_unfinished_bytes, object_storage_address)
         self._by_peer: dict[Peer, _Session] = {}
         self._by_route: dict[bytes, _Session] = {}
         self._control: list[tuple[bytes, m.Packet]] = []
@@ -236,7 +237,7 @@ class Sessions:
                 f"this {register.role} runs Python {register.python_version}, the scheduler {PYTHON_VERSION}: "
                 "pickled functions may not work between them"
             )
-        answer = m.Registered(self.instance_id, session.link.received, resumed, warning, *self._limits)
+        answer = m.Registered(self.instance_id, session.link.received, resumed, warning, *self._told)
         assert session.route is not None  # noqa: S101 - both callers have just set it
         self._control.append((session.route, m.Packet(0, 0, [answer])))
 

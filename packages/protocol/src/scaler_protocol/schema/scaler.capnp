@@ -37,6 +37,10 @@ struct Body {
 
     adapterReport     @21 :AdapterReport;
     adapterCommand    @22 :AdapterCommand;
+
+    cancelTasks       @23 :CancelTasks;
+    endTask           @24 :EndTask;
+    workersDrained    @25 :WorkersDrained;
   }
 }
 
@@ -65,6 +69,7 @@ struct Registered {
   maxUnfinishedTasks @3 :UInt64;
   maxUnfinishedBytes @4 :UInt64;
   resumed            @5 :Bool;
+  objectStorageAddress @6 :Text; # empty: there is none
 }
 
 struct Refused { reason @0 :Text; }
@@ -89,6 +94,13 @@ struct SubmitBatch {
   blockCounts  @6 :Data;        # UInt32 column: tasks in each block
   blockSizes   @7 :Data;        # UInt32 column: bytes of each block in the payload
   capabilities @8 :List(Capability);
+  finished     @9 :Data;        # UInt32 column of pairs: tasks [start, stop) that need not run, in order
+}
+
+struct CancelTasks {
+  batchId @0 :UInt64;
+  starts  @1 :Data;             # UInt32 column: first task of each run
+  counts  @2 :Data;             # UInt32 column: tasks in each run
 }
 
 struct Capability {
@@ -147,6 +159,15 @@ struct SliceLimits {
 
 # ---- hosts
 
+struct EndTask {
+  workerId    @0 :Text;
+  incarnation @1 :UInt32;
+  sliceId     @2 :UInt64;
+  task        @3 :UInt32;
+}
+
+struct WorkersDrained { workerIds @0 :List(Text); }
+
 struct HostReport { workers @0 :List(WorkerReport); }
 
 struct WorkerReport {
@@ -160,7 +181,7 @@ struct WorkerReport {
 struct ProcessEnded {
   workerId    @0 :Text;
   incarnation @1 :UInt32;
-  cause       @2 :Text;         # exit, signal or planned
+  cause       @2 :Text;         # exit, signal, planned, cancelled or timeout
   code        @3 :Int32;        # exit code or signal number
   sliceId     @4 :UInt64;       # what it was running, 0: nothing
   task        @5 :UInt32;

@@ -1,0 +1,99 @@
+"""The plain IO thread of clients and workers: polls a connection, hands what comes to its owner, sends what it queues.
+
+Work from other threads reaches it through whatever the owner keeps, and one `wake`, which costs next to nothing while the
+loop is awake anyway.
+"""
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from scaler_runtime.connection import Connection
+from scaler_runtime.session import SessionEvent
+
+_log = logging.getLogger(__name__)
+
+
+class PeerOwner(Protocol):
+    """What a loop serves. All calls come from the loop's thread."""
+
+    def on_event(self, event: SessionEvent, now: float) -> None:
+        """Take in what the connection brought."""
+        ...
+
+    def on_wake(self, now: float) -> None:
+        """Take in what other threads left, and what time has made due; called before every flush."""
+        ...
+
+    def next_wakeup(self) -> float | None:
+        """Return when `on_wake` is wanted at the latest, None for never."""
+        ...
+
+
+class PeerLoop:
+    """Call `run` in a thread of its own; `stop` ends it, from any thread."""
+
+    def __init__(self, connection: Connection, owner: PeerOwner, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._owner = owner
+        self._clock = clock
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._awake = False
+        self._stopping = False
+        self._closing = threading.Lock()
+
+    def wake(self) -> None:
+        """Make the loop call `on_wake` soon."""
+        if not self._awake:
+            self._awake = True
+            with self._closing:
+                if self._wake_fd >= 0:
+                    os.eventfd_write(self._wake_fd, 1)
+
+    def stop(self) -> None:
+        """End `run` after one more round: what was queued before is still sent."""
+        self._stopping = True
+        self._awake = False
+        self.wake()
+
+    def run(self) -> None:
+        """Serve until stopped. An exception in the owner is logged and the loop goes on."""
+        poll = select.poll()
+        for descriptor in (*self._connection.filenos(), self._wake_fd):
+            poll.register(descriptor, select.POLLIN)
+        try:
+            while True:
+                stopping = self._stopping
+                self._awake = False
+                self._round()
+                if stopping:
+                    return
+                for descriptor, _ in poll.poll(0 if self._awake else self._patience_ms()):
+                    if descriptor == self._wake_fd:
+                        os.eventfd_read(self._wake_fd)
+        finally:
+            with self._closing:
+                os.close(self._wake_fd)
+                self._wake_fd = -1
+
+    def _round(self) -> None:
+        more = True
+        while more:
+            now = self._clock()
+            try:
+                for event in self._connection.pump(now):
+                    self._owner.on_event(event, now)
+                self._owner.on_wake(now)
+            except Exception:
+                _log.exception("an event could not be handled")
+            more = self._connection.flush(now)
+
+    def _patience_ms(self) -> float | None:
+        now = self._clock()
+        wakeups = (self._owner.next_wakeup(), self._connection.next_wakeup(now))
+        due = min((at for at in wakeups if at is not None), default=None)
+        return None if due is None else max(0.0, (due - now) * 1000)

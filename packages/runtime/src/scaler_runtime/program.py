@@ -1,0 +1,72 @@
+"""Runs an asyncio program from its first signal to its last: the chosen loop, orderly stop, and the end of its parent.
+
+SIGINT and SIGTERM ask to stop; a second one ends at once. A child that is told its parent's pid ends with the parent.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from scaler_runtime.config import ProcessConfig
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SECOND_SIGNAL_EXIT = 130
+
+Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
+"""Gets an event that is set when the program shall stop; returns the exit code."""
+
+
+def run_program(main: Main, process: ProcessConfig, parent_pid: int | None = None) -> int:
+    """Run `main` to its end and return its exit code.
+
+    `parent_pid`: the process that started this one; when it ends, however it ends, so shall this program.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory(process.event_loop)) as runner:
+        return runner.run(_supervised(main, parent_pid))
+
+
+async def _supervised(main: Main, parent_pid: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(_SECOND_SIGNAL_EXIT)
+        stopping.set()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    parent = None if parent_pid is None else _watch(loop, parent_pid, stopping)
+    try:
+        return await main(stopping)
+    finally:
+        if parent is not None:
+            loop.remove_reader(parent)
+            os.close(parent)
+
+
+def _watch(loop: asyncio.AbstractEventLoop, parent_pid: int, stopping: asyncio.Event) -> int | None:
+    try:
+        descriptor = os.pidfd_open(parent_pid)
+    except ProcessLookupError:
+        descriptor = None
+    if descriptor is None or os.getppid() != parent_pid:  # it ended before it could be watched
+        stopping.set()
+        return descriptor
+
+    def on_end() -> None:
+        loop.remove_reader(descriptor)
+        stopping.set()
+
+    loop.add_reader(descriptor, on_end)
+    return descriptor
+
+
+def _loop_factory(event_loop: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if event_loop != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop

@@ -1,0 +1,162 @@
+"""The driver of a server: one ROUTER socket, its sessions and a core, on asyncio but not on zmq.asyncio.
+
+The socket's descriptor is edge-triggered: it is drained until empty, a few hundred messages a turn, and asked again after
+every send. An exception in the core never ends the server: the event is dropped, counted and logged.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from scaler_protocol import codec
+from scaler_protocol.addresses import Address
+from scaler_protocol.errors import ProtocolError
+
+from scaler_runtime.core import Core, Dismiss, Effect, Event, Log, Send, Settle
+from scaler_runtime.sessions import Sessions
+from scaler_runtime.throttle import Throttle
+from scaler_runtime.transport import RouterSocket, SendResult
+
+MESSAGES_PER_TURN = 512
+_RETRY_SECONDS = 0.01
+_LINGER_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Runs a core behind a bound socket until the core, or `stop`, ends it."""
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        address: Address,
+        core: Core,
+        sessions: Sessions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Bind; raises `BindError`."""
+        self._socket = RouterSocket(context, address)
+        self.address = self._socket.address
+        self.dropped = 0
+        """Malformed messages and events whose handling failed, since the start."""
+        self._core = core
+        self._sessions = sessions
+        self._clock = clock
+        self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
+        self._throttle = Throttle()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = asyncio.Event()
+        self._blocked = False
+
+    async def run(self) -> None:
+        """Serve until stopped, then deliver what was sent and close."""
+        loop = asyncio.get_running_loop()
+        descriptors = self._socket.filenos()
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, self._turn)
+        self._turn()
+        try:
+            await self._stopped.wait()
+        finally:
+            for descriptor in descriptors:
+                loop.remove_reader(descriptor)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._flush(self._clock())
+            self._socket.close(int(_LINGER_SECONDS * 1000))
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stopped.set()
+
+    def _turn(self) -> None:
+        if self._stopped.is_set():
+            return
+        now = self._clock()
+        for descriptor in self._socket.lost_connections():
+            self._probe(self._route_at.pop(descriptor, None), now)
+        for _ in range(MESSAGES_PER_TURN):
+            received = self._socket.receive(self._sessions.knows)
+            if received is None:
+                break
+            self._receive(*received, now)
+        self._handle_all(self._sessions.expire(now), now)
+        self._handle(Settle(), now)
+        self._flush(now)
+        self._schedule(now)
+
+    def _receive(self, route: bytes, frames: list[bytes], descriptor: int, now: float) -> None:
+        try:
+            packet = codec.decode(frames)
+        except ProtocolError as error:
+            self._drop(route, f"malformed message: {error}", now)
+            return
+        self._handle_all(self._sessions.receive(route, packet, now), now)
+        if descriptor >= 0 and self._sessions.knows(route):
+            self._route_at[descriptor] = route
+
+    def _probe(self, route: bytes | None, now: float) -> None:
+        """A connection with the descriptor of this route's ended; the number may have been used again since, so ask."""
+        if route is not None and self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
+            self._handle_all(self._sessions.unreachable(route, now), now)
+
+    def _handle_all(self, events: list[Event], now: float) -> None:
+        for event in events:
+            self._handle(event, now)
+
+    def _handle(self, event: Event, now: float) -> None:
+        try:
+            effects = self._core.handle(event, now)
+        except Exception:
+            self.dropped += 1
+            if self._throttle.allows("handler", now):
+                _log.exception("dropped an event that could not be handled: %.500r", event)
+            return
+        for effect in effects:
+            self._carry_out(effect, now)
+
+    def _carry_out(self, effect: Effect, now: float) -> None:
+        if isinstance(effect, Send):
+            self._handle_all(self._sessions.send(effect.peer, effect.message), now)
+        elif isinstance(effect, Log):
+            _log.log(effect.level, "%s", effect.text)
+        elif isinstance(effect, Dismiss):
+            self._sessions.dismiss(effect.peer)
+        else:
+            _log.info("stopping: %s", effect.reason)
+            self._stopped.set()
+
+    def _flush(self, now: float) -> None:
+        self._blocked = False
+        for route, packet in self._sessions.outgoing():
+            result = self._socket.send(route, codec.encode(packet))
+            if result is SendResult.FULL:
+                self._blocked = True
+                self._sessions.unsend(route, packet)
+            elif result is SendResult.UNREACHABLE:
+                self._sessions.unsend(route, packet)
+                self._handle_all(self._sessions.unreachable(route, now), now)
+
+    def _schedule(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        loop = asyncio.get_running_loop()
+        if self._socket.has_input():
+            loop.call_soon(self._turn)
+            return
+        wakeups = [self._core.next_wakeup(), self._sessions.next_wakeup(), now + _RETRY_SECONDS if self._blocked else None]
+        due = min((at for at in wakeups if at is not None), default=None)
+        if due is not None:
+            self._timer = loop.call_later(max(0.0, due - now), self._turn)
+
+    def _drop(self, route: bytes, reason: str, now: float) -> None:
+        self.dropped += 1
+        if self._throttle.allows(route, now):
+            _log.warning("dropped from peer %s: %s", route.hex(), reason)
+
+
+_PROBE: list[Any] = codec.encode(codec.EMPTY_PACKET)

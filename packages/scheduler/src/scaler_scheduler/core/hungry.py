@@ -1,0 +1,59 @@
+"""Which worker gets the next tasks: the least loaded of those that should hold more than they do."""
+
+import heapq
+from itertools import count
+
+from scaler_scheduler.core.state import Worker
+
+AHEAD_SECONDS = 0.05
+"""How much work a worker is kept supplied with."""
+
+AHEAD_TASKS = 2
+"""The least it is kept supplied with: the running task and one more."""
+
+
+class HungryWorkers:
+    """A heap by load; an entry is stale when its worker has changed since."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, int, Worker]] = []
+        self._ties = count()
+
+    def update(self, worker: Worker) -> None:
+        """Take note of a change of the worker's load or state."""
+        worker.version += 1
+        if is_hungry(worker):
+            heapq.heappush(self._heap, (worker.load_seconds, next(self._ties), worker.version, worker))
+
+    def first(self) -> Worker | None:
+        """Return the least loaded hungry worker, None if there is none."""
+        while self._heap:
+            _, _, version, worker = self._heap[0]
+            if version == worker.version and is_hungry(worker):
+                return worker
+            heapq.heappop(self._heap)
+        return None
+
+    def set_aside(self, worker: Worker) -> None:
+        """Remove a worker until its next `update`."""
+        worker.version += 1
+
+
+def is_hungry(worker: Worker) -> bool:
+    """Whether the worker should be given more."""
+    if worker.draining or worker.stopped:
+        return False
+    return worker.load_seconds < AHEAD_SECONDS or worker.outstanding < AHEAD_TASKS
+
+
+def room(worker: Worker, task_seconds: float | None) -> int:
+    """Return how many more tasks of this duration the worker should be given.
+
+    One at a time while the duration is unknown; else AHEAD_SECONDS of work, at least one beyond the running task.
+    More than the queue size only where they fit into AHEAD_SECONDS.
+    """
+    places = worker.queue_size - worker.outstanding
+    least = 1 if worker.outstanding < AHEAD_TASKS and places > 0 else 0
+    if task_seconds is None:
+        return least
+    return max(least, int((AHEAD_SECONDS - worker.load_seconds) / task_seconds))

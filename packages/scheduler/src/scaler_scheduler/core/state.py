@@ -1,0 +1,173 @@
+"""The scheduler's tables: clients and their batches, workers and their slices. `check` proves them consistent.
+
+The scheduler keeps intervals, not tasks: every task of a batch is ready, in exactly one slice, or finished.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from scaler_protocol.messages import Capabilities, Message, SubmitBatch
+from scaler_runtime.core import Dismiss, Effect, Log, Peer, Send, Stop
+
+from scaler_scheduler.core.durations import Durations
+from scaler_scheduler.core.intervals import Intervals
+
+
+@dataclass(slots=True)
+class Function:
+    """A pickled function, kept while a client that defined it may use it."""
+
+    function_id: bytes
+    name: str
+    payload: bytes
+    clients: set[Peer] = field(default_factory=set[Peer])
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A client and its fair share: `used_seconds` is what its tasks are estimated to have taken, on a common scale."""
+
+    peer: Peer
+    name: str
+    batches: dict[int, "Batch"] = field(default_factory=dict[int, "Batch"])
+    used_seconds: float = 0.0
+    congested: bool = False
+    noticed: set[str] = field(default_factory=set[str])
+    ready_tasks: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """A batch as submitted, and how far it is. `starts` and `offsets` say where each block begins, in tasks and bytes."""
+
+    client: Client
+    submitted: SubmitBatch
+    order: int
+    starts: list[int]
+    offsets: list[int]
+    ready: Intervals
+    unfinished: int
+    failures: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    """Task to the causes of the losses it had; only tasks that had one."""
+    abandoned: bool = False
+    queued: bool = False
+    """Whether the ready queue holds it."""
+
+
+@dataclass(slots=True, eq=False)
+class Slice:
+    """Tasks [next, stop) of a batch that a worker's process has not answered; results come in their order."""
+
+    slice_id: int
+    batch: Batch
+    next: int
+    stop: int
+    task_seconds: float
+    recalling: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker and what its current process holds. `load_seconds` estimates how long that takes."""
+
+    worker_id: str
+    peer: Peer
+    incarnation: int
+    host: Peer
+    group_id: str
+    queue_size: int
+    capabilities: Capabilities
+    slices: dict[int, Slice] = field(default_factory=dict[int, Slice])
+    outstanding: int = 0
+    load_seconds: float = 0.0
+    functions: set[bytes] = field(default_factory=set[bytes])
+    progressed_at: float = 0.0
+    draining: bool = False
+    stopped: bool = False
+    """Its host says that its process is stopped (SIGSTOP)."""
+    version: int = 0
+    """Counts changes of its load, so that the queue of hungry workers recognises stale entries."""
+
+
+@dataclass(slots=True)
+class Host:
+    """A worker host: the processes of these workers live and die with it."""
+
+    peer: Peer
+    name: str
+    workers: set[str] = field(default_factory=set[str])
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the scheduler knows."""
+
+    clients: dict[Peer, Client] = field(default_factory=dict[Peer, Client])
+    functions: dict[bytes, Function] = field(default_factory=dict[bytes, Function])
+    workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
+    worker_of_peer: dict[Peer, Worker] = field(default_factory=dict[Peer, Worker])
+    hosts: dict[Peer, Host] = field(default_factory=dict[Peer, Host])
+    lost: dict[tuple[str, int], list[Slice]] = field(default_factory=dict[tuple[str, int], list[Slice]])
+    """Slices of processes that were replaced before their host said how they ended."""
+    durations: Durations = field(default_factory=Durations)
+    unfinished_tasks: int = 0
+    ready_tasks: int = 0
+    slice_count: int = 0
+    batch_count: int = 0
+
+    def slices(self) -> Iterator[Slice]:
+        """Return every slice that is not answered."""
+        for worker in self.workers.values():
+            yield from worker.slices.values()
+        for lost in self.lost.values():
+            yield from lost
+
+    def check(self) -> None:
+        """Raise `AssertionError` unless the tables agree with each other."""
+        covered: dict[int, int] = {}
+        for piece in self.slices():
+            assert piece.next < piece.stop, "an answered slice is kept"
+            covered[id(piece.batch)] = covered.get(id(piece.batch), 0) + piece.stop - piece.next
+        unfinished = ready = 0
+        for client in self.clients.values():
+            assert client.ready_tasks == sum(batch.ready.size for batch in client.batches.values())
+            for batch in client.batches.values():
+                assert batch.unfinished == batch.ready.size + covered.get(id(batch), 0), "a task is lost or doubled"
+                assert batch.unfinished > 0, "a finished batch is kept"
+                assert batch.queued or not batch.ready, "a ready batch is not queued"
+                unfinished += batch.unfinished
+                ready += batch.ready.size
+        assert (unfinished, ready) == (self.unfinished_tasks, self.ready_tasks), "totals are off"
+        for worker in self.workers.values():
+            held = sum(piece.stop - piece.next for piece in worker.slices.values())
+            assert worker.outstanding == held, "a worker's count is off"
+            assert self.worker_of_peer[worker.peer] is worker
+            assert worker.host not in self.hosts or worker.worker_id in self.hosts[worker.host].workers
+
+
+class Outbox:
+    """The door through which decisions leave, as effects in order."""
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+
+    def send(self, peer: Peer, message: Message) -> None:
+        """Send a message."""
+        self._effects.append(Send(peer, message))
+
+    def dismiss(self, peer: Peer, reason: str) -> None:
+        """Forget a peer."""
+        self._effects.append(Dismiss(peer, reason))
+
+    def log(self, level: int, text: str) -> None:
+        """Write a line."""
+        self._effects.append(Log(level, text))
+
+    def stop(self, reason: str) -> None:
+        """End the scheduler."""
+        self._effects.append(Stop(reason))
+
+    def take(self) -> list[Effect]:
+        """Return the effects since the last call."""
+        effects, self._effects = self._effects, []
+        return effects
