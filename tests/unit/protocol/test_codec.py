@@ -14,7 +14,16 @@ from scaler_protocol.errors import ProtocolError
 
 UNSIGNED_32 = st.integers(0, 2**32 - 1)
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
-CONSISTENT = (m.Register, m.SubmitBatch, m.AssignSlice, m.TaskResults, m.RecallSlices, m.SlicesReturned)
+CONSISTENT = (
+    m.Register,
+    m.SubmitBatch,
+    m.CancelTasks,
+    m.AssignSlice,
+    m.TaskResults,
+    m.RecallSlices,
+    m.SlicesReturned,
+)
+"""What contradicts itself when its fields are drawn one by one."""
 
 
 def values_of(hint):
@@ -125,6 +134,21 @@ def test_a_slice_outside_its_blocks_is_a_protocol_error():
 
     with pytest.raises(ProtocolError):
         codec.decode(codec.encode(m.Packet(1, 0, [dataclasses.replace(fine, stop=7)])))
+
+
+@pytest.mark.parametrize("finished", [[1], [0, 5], [3, 2], [0, 1, 0, 1]])
+def test_finished_tasks_are_ordered_pairs_inside_their_batch(finished):
+    one = column(U32, [4])
+    fine = m.SubmitBatch(1, b"f" * 16, 4, Encoding.VALUES, one, one, b"abcd", finished=column(U32, [0, 1, 2, 4]))
+    codec.decode(codec.encode(m.Packet(1, 0, [fine])))
+
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [dataclasses.replace(fine, finished=column(U32, finished))])))
+
+
+def test_cancelled_runs_need_as_many_starts_as_counts():
+    with pytest.raises(ProtocolError):
+        codec.decode(codec.encode(m.Packet(1, 0, [m.CancelTasks(1, column(U32, [1, 2]), column(U32, [1]))])))
 
 
 def test_limits_need_as_many_numbers_as_slices():

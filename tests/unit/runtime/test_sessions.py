@@ -75,6 +75,16 @@ def test_what_was_lost_with_a_connection_is_said_again_and_only_once():
     assert not at_peer[0].fresh
 
 
+def test_the_last_words_of_a_connection_count_after_its_end():
+    wire = Wire()
+    wire.connect()
+    wire.table.send(wire.peer.identity.session_id, m.Notice("c", "t"))
+    ((_, last),) = wire.table.outgoing()
+    wire.peer.on_disconnected()
+
+    assert wire.peer.on_packet(last) == [Incoming(m.Notice("c", "t"))]
+
+
 def test_a_new_scheduler_is_noticed():
     wire = Wire()
     wire.connect()

@@ -10,6 +10,9 @@ PRODUCT: Final = "scaler"
 PROTOCOL_VERSION: Final = 1
 """Raised whenever a released version could not understand the other; both sides compare it when a peer registers."""
 
+ANY_TASK: Final = 0xFFFF_FFFF
+"""Stands for any task of a slice."""
+
 Role = Literal["client", "worker", "host", "adapter"]
 Capabilities = dict[str, int]
 """Name to quantity; -1 means without quantity."""
@@ -33,6 +36,7 @@ class Register:
     pid: int
     instance_id: bytes
     received: int
+    heartbeat_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -268,7 +272,10 @@ class ProcessEnded:
 
 @dataclass(slots=True)
 class EndTask:
-    """End the worker's process if it is running this task (SIGTERM, SIGKILL 3 s later) and replace it."""
+    """End the worker's process if it is running this task (SIGTERM, SIGKILL 3 s later) and replace it.
+
+    `task` may be ANY_TASK: any of this slice.
+    """
 
     worker_id: str
     incarnation: int

@@ -29,7 +29,7 @@ class Connection:
         heartbeat_seconds: float | None,
     ) -> None:
         self.address = address
-        self.session = Session(identity)
+        self.session = Session(identity, heartbeat_seconds)
         self.heard_at: float | None = None
         """When the scheduler was heard last, by the clock given to `pump`; None before the first time."""
         self._socket = DealerSocket(context, address)

@@ -9,13 +9,17 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from scaler_runtime.config import ProcessConfig
+from scaler_runtime.options import ProcessConfig
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECOND_SIGNAL_EXIT = 130
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
 """Gets an event that is set when the program shall stop; returns the exit code."""
+
+
+class ProgramError(Exception):
+    """A failure while running, one line."""
 
 
 def run_program(main: Main, process: ProcessConfig, parent_pid: int | None = None) -> int:

@@ -58,8 +58,9 @@ SessionEvent = Up | Down | Rejected | Incoming
 class Session:
     """See the module. `is_up` tells whether messages flow."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, heartbeat_seconds: float | None = None) -> None:
         self.identity = identity
+        self._heartbeat_seconds = heartbeat_seconds or 0.0
         self.instance_id = b""
         self.is_up = False
         self._link = Link()
@@ -97,9 +98,9 @@ class Session:
         return [Down()] if was_up else []
 
     def on_packet(self, packet: m.Packet) -> list[SessionEvent]:
-        """Take in a packet of the scheduler's."""
+        """Take in a packet of the scheduler's; the last ones of a connection may come after word of its end."""
         events: list[SessionEvent] = []
-        for message in self._link.accept(packet) if self.is_up else packet.messages:
+        for message in self._link.accept(packet):
             if isinstance(message, m.Heartbeat):
                 continue
             if isinstance(message, m.Registered):
@@ -109,7 +110,7 @@ class Session:
             elif isinstance(message, m.Refused):
                 self.is_up = False
                 events.append(Rejected(message.reason))
-            elif self.is_up:
+            elif packet.first_sequence:
                 events.append(Incoming(message))
         return events
 
@@ -152,4 +153,5 @@ class Session:
             pid=os.getpid(),
             instance_id=self.instance_id,
             received=self._link.received,
+            heartbeat_seconds=self._heartbeat_seconds,
         )

@@ -30,7 +30,10 @@ _CHECK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a session is kept: without a sign of life, and without a connection. None: for ever."""
+    """How long a session is kept: without a sign of life, and without a connection. None: for ever.
+
+    Three of the peer's own heartbeats are waited for in any case.
+    """
 
     silent_seconds: float | None
     detached_seconds: float | None
@@ -43,6 +46,7 @@ class _Session:
     secret: bytes
     route: bytes | None
     heard_at: float
+    heartbeat_seconds: float
     link: Link = field(default_factory=Link)
     detached_at: float = 0.0
     congested: bool = False
@@ -208,7 +212,9 @@ class Sessions:
         return ""
 
     def _join(self, route: bytes, register: m.Register, now: float) -> list[Event]:
-        session = _Session(register.session_id, register.role, register.secret, route, now)
+        session = _Session(
+            register.session_id, register.role, register.secret, route, now, register.heartbeat_seconds
+        )
         self._by_peer[session.peer] = session
         self._by_route[route] = session
         self._next_check = 0.0
@@ -250,9 +256,12 @@ class Sessions:
     def _deadline(self, session: _Session) -> tuple[float, str]:
         """Return when the session ends unless something is heard of it, and why it would."""
         patience = self._patience[session.role]
-        silent = inf if patience.silent_seconds is None else session.heard_at + patience.silent_seconds
+        silent_seconds = patience.silent_seconds
+        if silent_seconds is not None:
+            silent_seconds = max(silent_seconds, 3 * session.heartbeat_seconds)
+        silent = inf if silent_seconds is None else session.heard_at + silent_seconds
         if session.route is None and patience.detached_seconds is not None:
             detached = session.detached_at + patience.detached_seconds
             if detached < silent:
                 return detached, "its connection was lost and did not come back"
-        return silent, f"silent for {patience.silent_seconds} seconds"
+        return silent, f"silent for {silent_seconds} seconds"

@@ -40,8 +40,16 @@ class BindError(OSError):
 class RouterSocket:
     """A bound ROUTER. `address` has the real port."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
-        self._socket = _socket(context, zmq.ROUTER)
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        address: Address,
+        *,
+        high_water_mark: int = HIGH_WATER_MARK,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        """Bind; raises `BindError`. The limits, of messages that wait and of a frame's bytes, hold for each peer."""
+        self._socket = _socket(context, zmq.ROUTER, high_water_mark, max_frame_bytes)
         self._socket.set(zmq.ROUTER_MANDATORY, 1)
         self._socket.set(zmq.BACKLOG, _BACKLOG)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -104,11 +112,13 @@ class RouterSocket:
 
 
 class DealerSocket:
-    """A DEALER that keeps connecting to one address. Messages exist only within a connection (ZMQ_IMMEDIATE)."""
+    """A DEALER that keeps connecting to one address.
+
+    Not with ZMQ_IMMEDIATE: it loses what the other side said last before it closed the connection (tried with 4.3.5).
+    """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
         self._socket = _socket(context, zmq.DEALER)
-        self._socket.set(zmq.IMMEDIATE, 1)
         self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
@@ -148,14 +158,19 @@ class DealerSocket:
         self._socket.close(linger_ms)
 
 
-def _socket(context: "zmq.Context[zmq.Socket[bytes]]", kind: int) -> "zmq.Socket[bytes]":
+def _socket(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    kind: int,
+    high_water_mark: int = HIGH_WATER_MARK,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+) -> "zmq.Socket[bytes]":
     socket = context.socket(kind)
     for option, value in (
         (zmq.IPV6, 1),
         (zmq.LINGER, 0),
-        (zmq.SNDHWM, HIGH_WATER_MARK),
-        (zmq.RCVHWM, HIGH_WATER_MARK),
-        (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+        (zmq.SNDHWM, high_water_mark),
+        (zmq.RCVHWM, high_water_mark),
+        (zmq.MAXMSGSIZE, max_frame_bytes),
         (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
         (zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS),
     ):

@@ -60,6 +60,7 @@ struct Register {
   pid             @8 :UInt32;
   instanceId      @9 :Data;     # the scheduler instance this session belonged to, empty at first
   received        @10 :UInt64;  # highest sequence number received from that instance
+  heartbeatSeconds @11 :Float64; # between signs of life; 0: it sends none
 }
 
 struct Registered {

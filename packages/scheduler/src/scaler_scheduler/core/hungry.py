@@ -11,32 +11,49 @@ AHEAD_SECONDS = 0.05
 AHEAD_TASKS = 2
 """The least it is kept supplied with: the running task and one more."""
 
+_STALE_ENTRIES = 64
+
 
 class HungryWorkers:
-    """A heap by load; an entry is stale when its worker has changed since."""
+    """A heap by load of the workers that were added; an entry is stale when its worker has changed since."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, int, Worker]] = []
         self._ties = count()
+        self.workers: dict[Worker, None] = {}
+
+    def add(self, worker: Worker) -> None:
+        """Let a worker take part."""
+        self.workers[worker] = None
+        self.update(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """Let a worker go."""
+        self.workers.pop(worker, None)
 
     def update(self, worker: Worker) -> None:
-        """Take note of a change of the worker's load or state."""
-        worker.version += 1
+        """Take note of a change of the worker's load or state; its version has been raised."""
         if is_hungry(worker):
             heapq.heappush(self._heap, (worker.load_seconds, next(self._ties), worker.version, worker))
+            if len(self._heap) > 4 * len(self.workers) + _STALE_ENTRIES:
+                self._heap = [entry for entry in self._heap if self._is_current(entry)]
+                heapq.heapify(self._heap)
 
     def first(self) -> Worker | None:
         """Return the least loaded hungry worker, None if there is none."""
         while self._heap:
-            _, _, version, worker = self._heap[0]
-            if version == worker.version and is_hungry(worker):
-                return worker
+            if self._is_current(self._heap[0]):
+                return self._heap[0][3]
             heapq.heappop(self._heap)
         return None
 
-    def set_aside(self, worker: Worker) -> None:
-        """Remove a worker until its next `update`."""
-        worker.version += 1
+    def set_aside(self) -> None:
+        """Remove the first worker until its next `update`."""
+        heapq.heappop(self._heap)
+
+    def _is_current(self, entry: tuple[float, int, int, Worker]) -> bool:
+        _, _, version, worker = entry
+        return version == worker.version and worker in self.workers and is_hungry(worker)
 
 
 def is_hungry(worker: Worker) -> bool:

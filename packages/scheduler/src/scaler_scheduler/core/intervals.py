@@ -48,6 +48,21 @@ class Intervals:
             high, stop = at + 1, self._spans[at][1]
         self._spans[low:high] = [(start, stop)]
 
+    def remove(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Remove every number of [start, stop) that is in the set; return what was removed, in order."""
+        removed: list[tuple[int, int]] = []
+        kept: list[tuple[int, int]] = []
+        for low, high in self._spans:
+            cut_low, cut_high = max(low, start), min(high, stop)
+            if cut_low >= cut_high:
+                kept.append((low, high))
+                continue
+            removed.append((cut_low, cut_high))
+            kept += [span for span in ((low, cut_low), (cut_high, high)) if span[0] < span[1]]
+        self._spans = kept
+        self.size -= sum(high - low for low, high in removed)
+        return removed
+
     def clear(self) -> None:
         """Remove everything."""
         self._spans.clear()

@@ -1,45 +1,61 @@
 """Whose task is next: priority first, then the client that has used least, then the order of arrival."""
 
 import heapq
+from dataclasses import dataclass, field
 
-from scaler_scheduler.core.state import Batch, Client, State
+from scaler_scheduler.core.state import Batch, Client
 
-_Queue = list[tuple[int, Batch]]  # a heap by order of arrival
+Rank = tuple[int, float]
+"""Negated priority, and what the client has used: the smallest is next."""
+
+
+@dataclass(slots=True)
+class FairClock:
+    """What the client served last has used: where a client that was idle joins. One for all queues."""
+
+    used_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Level:
+    """The batches of one priority: for each client a heap by order of arrival."""
+
+    queues: dict[Client, list[tuple[int, Batch]]] = field(default_factory=dict[Client, list[tuple[int, Batch]]])
 
 
 class ReadyQueue:
-    """The batches that have ready tasks."""
+    """The batches that have ready tasks. `tasks` counts these."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._levels: dict[int, dict[Client, _Queue]] = {}
-        self._clock = 0.0  # used_seconds of the client served last: where a client that was idle joins
+    def __init__(self, clock: FairClock) -> None:
+        self._clock = clock
+        self._levels: dict[int, _Level] = {}
+        self.tasks = 0
 
     def add(self, batch: Batch, start: int, stop: int) -> None:
         """Make tasks [start, stop) of a batch ready."""
         batch.ready.add(start, stop)
         batch.client.ready_tasks += stop - start
-        self._state.ready_tasks += stop - start
-        if not batch.queued and batch.ready:
-            batch.queued = True
-            queues = self._levels.setdefault(batch.submitted.priority, {})
-            if batch.client not in queues:
-                queues[batch.client] = []
-                batch.client.used_seconds = max(batch.client.used_seconds, self._clock)
-            heapq.heappush(queues[batch.client], (batch.order, batch))
+        self.tasks += stop - start
+        if batch.queued or not batch.ready:
+            return
+        batch.queued = True
+        queues = self._levels.setdefault(batch.submitted.priority, _Level()).queues
+        if batch.client not in queues:
+            queues[batch.client] = []
+            batch.client.used_seconds = max(batch.client.used_seconds, self._clock.used_seconds)
+        heapq.heappush(queues[batch.client], (batch.order, batch))
 
-    def first(self) -> Batch | None:
+    def first(self) -> tuple[Rank, Batch] | None:
         """Return the batch whose first ready task is next, None if nothing is ready that may be sent out now."""
         for priority in sorted(self._levels, reverse=True):
-            queues = self._levels[priority]
+            queues = self._levels[priority].queues
             while queues:
                 client = min(queues, key=_share)
                 if client.congested:
                     break
-                batch = self._front(queues[client])
+                batch = _front(queues[client])
                 if batch is not None:
-                    self._clock = client.used_seconds
-                    return batch
+                    return (-priority, client.used_seconds), batch
                 del queues[client]
             if not queues:
                 del self._levels[priority]
@@ -47,25 +63,42 @@ class ReadyQueue:
 
     def take(self, batch: Batch, count: int, seconds: float) -> None:
         """Remove the first `count` tasks of the batch; they are estimated to take `seconds`."""
+        self._clock.used_seconds = batch.client.used_seconds
         batch.ready.take_first(count)
         batch.client.ready_tasks -= count
         batch.client.used_seconds += seconds
-        self._state.ready_tasks -= count
+        self.tasks -= count
+        if not batch.ready:
+            _front(self._levels[batch.submitted.priority].queues[batch.client])
 
-    def drop(self, batch: Batch) -> None:
-        """Remove all ready tasks of the batch."""
-        batch.client.ready_tasks -= batch.ready.size
-        self._state.ready_tasks -= batch.ready.size
-        batch.ready.clear()
+    def remove(self, batch: Batch, start: int, stop: int) -> list[tuple[int, int]]:
+        """Remove what is ready of tasks [start, stop); return the intervals removed."""
+        removed = batch.ready.remove(start, stop)
+        count = sum(high - low for low, high in removed)
+        batch.client.ready_tasks -= count
+        self.tasks -= count
+        return removed
 
-    def _front(self, queue: _Queue) -> Batch | None:
-        while queue:
-            batch = queue[0][1]
-            if batch.ready:
-                return batch
-            batch.queued = False
-            heapq.heappop(queue)
-        return None
+    def clients(self) -> list[Client]:
+        """Return the clients that have tasks here."""
+        return list(
+            {client: None for level in self._levels.values() for client, queue in level.queues.items() if queue}
+        )
+
+    def forget(self, client: Client) -> None:
+        """Drop what is kept of a client that is gone."""
+        for level in self._levels.values():
+            level.queues.pop(client, None)
+
+
+def _front(queue: list[tuple[int, Batch]]) -> Batch | None:
+    while queue:
+        batch = queue[0][1]
+        if batch.ready:
+            return batch
+        batch.queued = False
+        heapq.heappop(queue)
+    return None
 
 
 def _share(client: Client) -> tuple[bool, float]:

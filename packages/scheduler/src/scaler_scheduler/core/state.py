@@ -1,26 +1,33 @@
-"""The scheduler's tables: clients and their batches, workers and their slices. `check` proves them consistent.
+"""The scheduler's tables: clients and their batches, workers and their slices, adapters and their groups.
 
 The scheduler keeps intervals, not tasks: every task of a batch is ready, in exactly one slice, or finished.
+`check` proves it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from scaler_protocol.messages import Capabilities, Message, SubmitBatch
+from scaler_protocol.messages import AdapterReport, Capabilities, Message, SubmitBatch
 from scaler_runtime.core import Dismiss, Effect, Log, Peer, Send, Stop
-
 from scaler_scheduler.core.durations import Durations
 from scaler_scheduler.core.intervals import Intervals
 
+if TYPE_CHECKING:
+    from scaler_scheduler.core.lanes import Lane
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Function:
-    """A pickled function, kept while a client that defined it may use it."""
+    """A pickled function, kept while a client that defined it, or a batch, may use it."""
 
     function_id: bytes
     name: str
     payload: bytes
     clients: set[Peer] = field(default_factory=set[Peer])
+    batches: int = 0
+    unfinished: int = 0
+    """Unfinished tasks of these batches."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +37,7 @@ class Client:
     peer: Peer
     name: str
     batches: dict[int, "Batch"] = field(default_factory=dict[int, "Batch"])
+    functions: set[bytes] = field(default_factory=set[bytes])
     used_seconds: float = 0.0
     congested: bool = False
     noticed: set[str] = field(default_factory=set[str])
@@ -38,17 +46,24 @@ class Client:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """A batch as submitted, and how far it is. `starts` and `offsets` say where each block begins, in tasks and bytes."""
+    """A batch as submitted, and how far it is.
+
+    `starts` and `offsets` say where each block begins, in tasks and bytes.
+    """
 
     client: Client
     submitted: SubmitBatch
+    function: Function
+    lane: "Lane"
     order: int
     starts: list[int]
     offsets: list[int]
-    ready: Intervals
-    unfinished: int
+    ready: Intervals = field(default_factory=Intervals)
+    unfinished: int = 0
     failures: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     """Task to the causes of the losses it had; only tasks that had one."""
+    cancelling: set[int] = field(default_factory=set[int])
+    """Tasks that their client wants ended and that a worker holds."""
     abandoned: bool = False
     queued: bool = False
     """Whether the ready queue holds it."""
@@ -64,6 +79,8 @@ class Slice:
     stop: int
     task_seconds: float
     recalling: bool = False
+    limit: int = 0
+    """Where the recall under way, or the last one, asked it to end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,19 +100,64 @@ class Worker:
     functions: set[bytes] = field(default_factory=set[bytes])
     progressed_at: float = 0.0
     draining: bool = False
-    stopped: bool = False
-    """Its host says that its process is stopped (SIGSTOP)."""
+    stopped_since: float | None = None
+    """Since when its host says that its process is stopped (SIGSTOP)."""
     version: int = 0
     """Counts changes of its load, so that the queue of hungry workers recognises stale entries."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether its process is stopped."""
+        return self.stopped_since is not None
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Host:
     """A worker host: the processes of these workers live and die with it."""
 
     peer: Peer
     name: str
     workers: set[str] = field(default_factory=set[str])
+    reported: set[str] = field(default_factory=set[str])
+    """Workers in its last report."""
+    draining: set[str] = field(default_factory=set[str])
+    """Workers it wants to end and has not been told are empty."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """A worker group. Its adapter is asked for it while `wanted`, and to end it once `stopping`; between, it drains."""
+
+    group_id: str
+    capabilities: Capabilities
+    since_revision: int = 0
+    """The first command that named it; a later report without it says that it is gone. 0: the adapter told us of it."""
+    state: str = "requested"
+    reason: str = ""
+    worker_ids: list[str] = field(default_factory=list[str])
+    draining: bool = False
+    stopping: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it counts as supply."""
+        return not self.draining and not self.stopping
+
+
+@dataclass(slots=True, eq=False)
+class Adapter:
+    """An adapter, what it last said, and the groups it shall have."""
+
+    peer: Peer
+    name: str
+    report: AdapterReport
+    groups: dict[str, Group] = field(default_factory=dict[str, Group])
+    revision: int = 0
+    """Of the last command."""
+    changed: bool = False
+    """Whether the desired state differs from the last command."""
+    full_at: int | None = None
+    """The capacity it had when it said that another group is too much; no growth until that changes."""
 
 
 @dataclass(slots=True)
@@ -107,11 +169,11 @@ class State:
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     worker_of_peer: dict[Peer, Worker] = field(default_factory=dict[Peer, Worker])
     hosts: dict[Peer, Host] = field(default_factory=dict[Peer, Host])
+    adapters: dict[Peer, Adapter] = field(default_factory=dict[Peer, Adapter])
     lost: dict[tuple[str, int], list[Slice]] = field(default_factory=dict[tuple[str, int], list[Slice]])
     """Slices of processes that were replaced before their host said how they ended."""
     durations: Durations = field(default_factory=Durations)
     unfinished_tasks: int = 0
-    ready_tasks: int = 0
     slice_count: int = 0
     batch_count: int = 0
 
@@ -128,21 +190,25 @@ class State:
         for piece in self.slices():
             assert piece.next < piece.stop, "an answered slice is kept"
             covered[id(piece.batch)] = covered.get(id(piece.batch), 0) + piece.stop - piece.next
-        unfinished = ready = 0
+        unfinished = 0
         for client in self.clients.values():
             assert client.ready_tasks == sum(batch.ready.size for batch in client.batches.values())
             for batch in client.batches.values():
                 assert batch.unfinished == batch.ready.size + covered.get(id(batch), 0), "a task is lost or doubled"
                 assert batch.unfinished > 0, "a finished batch is kept"
                 assert batch.queued or not batch.ready, "a ready batch is not queued"
+                assert not batch.abandoned
                 unfinished += batch.unfinished
-                ready += batch.ready.size
-        assert (unfinished, ready) == (self.unfinished_tasks, self.ready_tasks), "totals are off"
+        assert unfinished == self.unfinished_tasks, "the total is off"
+        assert unfinished == sum(function.unfinished for function in self.functions.values())
         for worker in self.workers.values():
             held = sum(piece.stop - piece.next for piece in worker.slices.values())
             assert worker.outstanding == held, "a worker's count is off"
             assert self.worker_of_peer[worker.peer] is worker
             assert worker.host not in self.hosts or worker.worker_id in self.hosts[worker.host].workers
+        assert len(self.worker_of_peer) == len(self.workers)
+        for function in self.functions.values():
+            assert function.clients or function.batches, "a function that nobody uses is kept"
 
 
 class Outbox:

@@ -1,0 +1,69 @@
+"""Who should give queued tasks back, because somebody else has nothing to do. Keeps count, sends nothing."""
+
+from itertools import islice
+
+from scaler_scheduler.core.lanes import Lanes
+from scaler_scheduler.core.state import Worker
+
+RECALL_WORTH_SECONDS = 0.001
+"""Less queued work than this is not worth a recall, unless its worker is stuck."""
+
+STUCK_SECONDS = 0.02
+"""A worker that has answered nothing for so long may be busy with a long task, whatever the estimates say."""
+
+_DONORS_LOOKED_AT = 32
+
+
+class Balance:
+    """The lists of idle workers and of workers with queued tasks."""
+
+    def __init__(self) -> None:
+        self.recalls = 0
+        """Slices whose return is awaited."""
+        self._donors: dict[Worker, None] = {}
+        self._idle: dict[Worker, None] = {}
+
+    def note(self, worker: Worker) -> None:
+        """Take note of a change of the worker's load or state."""
+        if worker.outstanding == 0 and not worker.draining and not worker.stopped:
+            self._idle[worker] = None
+        else:
+            self._idle.pop(worker, None)
+        if worker.outstanding > 1 and not worker.draining and not any(p.recalling for p in worker.slices.values()):
+            self._donors[worker] = None
+        else:
+            self._donors.pop(worker, None)
+
+    def remove(self, worker: Worker) -> None:
+        """Forget a worker."""
+        self._idle.pop(worker, None)
+        self._donors.pop(worker, None)
+
+    def is_wanted(self, lanes: Lanes) -> bool:
+        """Whether somebody has nothing to do, and nothing is ready for him, while somebody has queued tasks."""
+        return bool(self._donors) and bool(self._unsupplied(lanes))
+
+    def donors(self, now: float, lanes: Lanes) -> list[Worker]:
+        """Return who shall give tasks back now, at most one for each idle worker that is not being supplied already."""
+        spare = len(self._idle) - self.recalls
+        if spare <= 0 or not self._donors:
+            return []
+        idle = self._unsupplied(lanes)
+        loaded = sorted(islice(self._donors, _DONORS_LOOKED_AT), key=_load, reverse=True)
+        return [
+            donor
+            for donor in loaded
+            if _is_worth_a_recall(donor, now) and any(lanes.suits_queued(worker, donor) for worker in idle)
+        ][:spare]
+
+    def _unsupplied(self, lanes: Lanes) -> list[Worker]:
+        return [worker for worker in islice(self._idle, _DONORS_LOOKED_AT) if not lanes.has_ready(worker)]
+
+
+def _load(worker: Worker) -> float:
+    return worker.load_seconds
+
+
+def _is_worth_a_recall(worker: Worker, now: float) -> bool:
+    queued_seconds = worker.load_seconds * (worker.outstanding - 1) / worker.outstanding
+    return queued_seconds >= RECALL_WORTH_SECONDS or now - worker.progressed_at >= STUCK_SECONDS

@@ -1,0 +1,119 @@
+"""One lane for each set of capabilities that tasks ask for: its ready tasks, and the workers that suit them.
+
+A task without a suitable worker waits in its own lane and never blocks another.
+"""
+
+from collections.abc import Iterator
+
+from scaler_protocol.messages import Capabilities
+from scaler_scheduler.core.hungry import HungryWorkers
+from scaler_scheduler.core.ready import FairClock, ReadyQueue
+from scaler_scheduler.core.state import Batch, Client, Worker
+from scaler_scheduler.policies.allocate import AllocationPolicy
+
+LaneKey = tuple[tuple[str, int], ...]
+
+
+class Lane:
+    """Tasks that ask for the same capabilities."""
+
+    def __init__(self, capabilities: Capabilities, clock: FairClock) -> None:
+        self.capabilities = capabilities
+        self.ready = ReadyQueue(clock)
+        self.hungry = HungryWorkers()
+        self.batches = 0
+        """Unfinished batches; without any the lane goes, except the one for tasks that ask for nothing."""
+        self.unfinished = 0
+        """Unfinished tasks of these batches."""
+        self.waiting_since: float | None = None
+        """Since when tasks have waited here without any worker."""
+
+    def fair_part(self) -> int:
+        """Return the most tasks one slice may have, so that every worker gets some."""
+        return max(1, self.ready.tasks // (2 * max(1, len(self.hungry.workers))))
+
+
+class Lanes:
+    """All lanes, and the order in which they are served."""
+
+    def __init__(self, allocate: AllocationPolicy) -> None:
+        self._allocate = allocate
+        self._clock = FairClock()
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._workers: dict[Worker, list[Lane]] = {}
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    @property
+    def ready_tasks(self) -> int:
+        """Ready tasks of all lanes."""
+        return sum(lane.ready.tasks for lane in self._lanes.values())
+
+    def enter(self, capabilities: Capabilities) -> Lane:
+        """Return the lane for these capabilities, one more batch in it."""
+        requested = self._allocate.requested(capabilities)
+        key = tuple(sorted(requested.items()))
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(requested, self._clock)
+            for worker, lanes in self._workers.items():
+                if self._allocate.suits(worker.capabilities, requested):
+                    lanes.append(lane)
+                    lane.hungry.add(worker)
+        lane.batches += 1
+        return lane
+
+    def leave(self, batch: Batch) -> None:
+        """Take note that a batch has ended."""
+        lane = batch.lane
+        lane.batches -= 1
+        if lane.batches == 0 and lane.capabilities:
+            del self._lanes[tuple(sorted(lane.capabilities.items()))]
+            for worker in lane.hungry.workers:
+                self._workers[worker].remove(lane)
+
+    def update(self, worker: Worker) -> None:
+        """Take note of a worker that has come or changed."""
+        worker.version += 1
+        lanes = self._workers.get(worker)
+        if lanes is None:
+            suited = [
+                lane for lane in self._lanes.values() if self._allocate.suits(worker.capabilities, lane.capabilities)
+            ]
+            self._workers[worker] = suited
+            for lane in suited:
+                lane.hungry.add(worker)
+            return
+        for lane in lanes:
+            lane.hungry.update(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """Take note that a worker is gone."""
+        for lane in self._workers.pop(worker, ()):
+            lane.hungry.remove(worker)
+
+    def has_ready(self, worker: Worker) -> bool:
+        """Whether tasks are ready that the worker may run."""
+        return any(lane.ready.tasks for lane in self._workers.get(worker, ()))
+
+    def suits_queued(self, worker: Worker, donor: Worker) -> bool:
+        """Whether the worker may run something that the donor holds."""
+        return any(worker in piece.batch.lane.hungry.workers for piece in donor.slices.values())
+
+    def forget(self, client: Client) -> None:
+        """Drop what is kept of a client that is gone."""
+        for lane in self._lanes.values():
+            lane.ready.forget(client)
+
+    def next(self) -> tuple[Lane, Batch, Worker] | None:
+        """Return the task that is next among those that somebody can run now, and who."""
+        best: tuple[tuple[int, float], Lane, Batch, Worker] | None = None
+        for lane in self._lanes.values():
+            if not lane.ready.tasks:
+                continue
+            worker = lane.hungry.first()
+            first = lane.ready.first() if worker is not None else None
+            if worker is not None and first is not None and (best is None or first[0] < best[0]):
+                best = (first[0], lane, first[1], worker)
+        return None if best is None else best[1:]

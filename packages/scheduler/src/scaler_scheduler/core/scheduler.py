@@ -1,0 +1,175 @@
+"""The scheduler's core: events in, effects out. Entry point of its tables; each conversation has its own file.
+
+No IO, no clock: `now` is seconds of a monotonic clock that the driver reads.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from scaler_protocol import messages as m
+from scaler_protocol.errors import ProtocolError
+from scaler_runtime import core as c
+from scaler_scheduler.core.adapters import Adapters
+from scaler_scheduler.core.balance import STUCK_SECONDS
+from scaler_scheduler.core.clients import Clients
+from scaler_scheduler.core.dispatch import Dispatch
+from scaler_scheduler.core.scaling import Scaling
+from scaler_scheduler.core.settings import Settings
+from scaler_scheduler.core.state import Outbox, State
+from scaler_scheduler.core.waiting import Waiting
+from scaler_scheduler.core.workers import Workers
+
+_ACCEPTED: dict[str, frozenset[type[Any]]] = {
+    "client": frozenset(
+        {m.DefineFunction, m.ForgetFunctions, m.SubmitBatch, m.CancelTasks, m.AbandonBatches, m.RequestShutdown}
+    ),
+    "worker": frozenset({m.WorkerHello, m.TaskResults, m.SlicesReturned}),
+    "host": frozenset({m.HostReport, m.ProcessEnded}),
+    "adapter": frozenset({m.AdapterReport}),
+}
+"""Which messages a peer may send, by its role."""
+
+
+class SchedulerCore:
+    """See the module."""
+
+    def __init__(self, settings: Settings, now: float) -> None:
+        self.state = State()
+        self._out = Outbox()
+        self._roles: dict[c.Peer, str] = {}
+        dispatch = Dispatch(self.state, self._out, settings.policies.allocate)
+        self._dispatch = dispatch
+        self._clients = Clients(settings, self.state, self._out, dispatch)
+        self._workers = Workers(settings, self.state, self._out, dispatch)
+        self._adapters = Adapters(settings, self.state, self._out, dispatch, self._clients)
+        self._scaling = Scaling(settings, self.state, dispatch, self._adapters, now)
+        self._waiting = Waiting(settings, self.state, self._out, dispatch, self._clients)
+        self._balance_at: float | None = None
+
+    def handle(self, event: c.Event, now: float) -> list[c.Effect]:
+        """Take in one event; the effects are to be carried out in their order.
+
+        Raises `ProtocolError` for a message that is out of place.
+        """
+        try:
+            _HANDLERS[type(event)](self, event, now)
+        finally:
+            effects = self._out.take()
+        return effects
+
+    def next_wakeup(self) -> float | None:
+        """Return when `Settle` is wanted at the latest."""
+        wakeups = (
+            self._balance_at,
+            self._scaling.next_wakeup(),
+            self._waiting.next_wakeup(),
+            self._workers.next_wakeup(),
+        )
+        return min((at for at in wakeups if at is not None), default=None)
+
+    # ---- events
+
+    def on_joined(self, event: c.PeerJoined, now: float) -> None:
+        role = event.register.role
+        self._roles[event.peer] = role
+        if role == "client":
+            self._clients.join(event.peer, event.register)
+        elif role == "host":
+            self._workers.host_joined(event.peer, event.register)
+
+    def on_left(self, event: c.PeerLeft, now: float) -> None:
+        self._roles.pop(event.peer, None)
+        if (client := self.state.clients.get(event.peer)) is not None:
+            self._clients.leave(client, event.reason)
+        elif (worker := self.state.worker_of_peer.get(event.peer)) is not None:
+            self._workers.worker_left(worker, event.reason)
+        elif (host := self.state.hosts.get(event.peer)) is not None:
+            self._workers.host_left(host, event.reason)
+        elif (adapter := self.state.adapters.get(event.peer)) is not None:
+            self._adapters.leave(adapter, event.reason)
+
+    def on_connection_changed(self, event: c.PeerAttached | c.PeerDetached, now: float) -> None:
+        """A session outlives its connections: nothing changes until the peer is back or has left."""
+
+    def on_congested(self, event: c.Congested, now: float) -> None:
+        self._set_congested(event.peer, congested=True)
+
+    def on_relieved(self, event: c.Relieved, now: float) -> None:
+        self._set_congested(event.peer, congested=False)
+
+    def _set_congested(self, peer: c.Peer, *, congested: bool) -> None:
+        client = self.state.clients.get(peer)
+        if client is not None:
+            client.congested = congested
+
+    def on_received(self, event: c.Received, now: float) -> None:
+        kind = type(event.message)
+        role = self._roles.get(event.peer, "")
+        if kind not in _ACCEPTED.get(role, ()):
+            raise ProtocolError(f"{kind.__name__} from a peer of role {role!r}")
+        _MESSAGES[kind](self, event.peer, event.message, now)
+
+    def on_settle(self, event: c.Settle, now: float) -> None:
+        self._dispatch.assign()
+        self._dispatch.balance(now)
+        self._balance_at = now + STUCK_SECONDS if self._dispatch.wants_balance else None
+        self._workers.settle(now)
+        self._scaling.settle(now)
+        self._adapters.settle()
+        self._waiting.settle(now)
+
+    # ---- messages
+
+    def from_client(self, peer: c.Peer, message: m.Message, now: float) -> None:
+        _CLIENT_MESSAGES[type(message)](self._clients, self.state.clients[peer], message)
+
+    def on_hello(self, peer: c.Peer, message: m.WorkerHello, now: float) -> None:
+        self._workers.on_hello(peer, message, now)
+
+    def on_results(self, peer: c.Peer, message: m.TaskResults, now: float) -> None:
+        worker = self.state.worker_of_peer.get(peer)
+        if worker is not None:
+            self._dispatch.on_results(worker, message, now)
+
+    def on_returned(self, peer: c.Peer, message: m.SlicesReturned, now: float) -> None:
+        worker = self.state.worker_of_peer.get(peer)
+        if worker is not None:
+            self._dispatch.on_returned(worker, message)
+
+    def on_host_report(self, peer: c.Peer, message: m.HostReport, now: float) -> None:
+        self._workers.on_report(self.state.hosts[peer], message, now)
+
+    def on_process_ended(self, peer: c.Peer, message: m.ProcessEnded, now: float) -> None:
+        self._workers.on_process_ended(self.state.hosts[peer], message)
+
+    def on_adapter_report(self, peer: c.Peer, message: m.AdapterReport, now: float) -> None:
+        self._adapters.on_report(peer, message)
+
+
+_HANDLERS: dict[type[Any], Callable[[SchedulerCore, Any, float], None]] = {
+    c.PeerJoined: SchedulerCore.on_joined,
+    c.PeerLeft: SchedulerCore.on_left,
+    c.PeerAttached: SchedulerCore.on_connection_changed,
+    c.PeerDetached: SchedulerCore.on_connection_changed,
+    c.Congested: SchedulerCore.on_congested,
+    c.Relieved: SchedulerCore.on_relieved,
+    c.Received: SchedulerCore.on_received,
+    c.Settle: SchedulerCore.on_settle,
+}
+_MESSAGES: dict[type[Any], Callable[[SchedulerCore, c.Peer, Any, float], None]] = {
+    **dict.fromkeys(_ACCEPTED["client"], SchedulerCore.from_client),
+    m.WorkerHello: SchedulerCore.on_hello,
+    m.TaskResults: SchedulerCore.on_results,
+    m.SlicesReturned: SchedulerCore.on_returned,
+    m.HostReport: SchedulerCore.on_host_report,
+    m.ProcessEnded: SchedulerCore.on_process_ended,
+    m.AdapterReport: SchedulerCore.on_adapter_report,
+}
+_CLIENT_MESSAGES: dict[type[Any], Callable[[Clients, Any, Any], None]] = {
+    m.DefineFunction: Clients.on_define,
+    m.ForgetFunctions: Clients.on_forget,
+    m.SubmitBatch: Clients.on_submit,
+    m.CancelTasks: Clients.on_cancel,
+    m.AbandonBatches: Clients.on_abandon,
+    m.RequestShutdown: Clients.on_shutdown,
+}

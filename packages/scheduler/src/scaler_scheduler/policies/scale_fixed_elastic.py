@@ -1,0 +1,17 @@
+"""`scaling=fixed_elastic`: adapters for one group keep it always; the others follow the bounds of `vanilla`."""
+
+from dataclasses import replace
+
+from scaler_scheduler.policies import scale_ratio
+from scaler_scheduler.policies.scale_ratio import Bounds
+from scaler_scheduler.policies.snapshot import Decision, Snapshot
+
+
+def decide(bounds: Bounds, snapshot: Snapshot) -> Decision:
+    """See the module."""
+    primary = tuple(adapter for adapter in snapshot.adapters if adapter.capacity == 1)
+    started = {adapter.peer: 1 for adapter in primary if adapter.groups == 0}
+    always = tuple((adapter.capabilities, adapter.workers_per_group) for adapter in primary)
+    secondary = tuple(adapter for adapter in snapshot.adapters if adapter.capacity != 1)
+    rest = scale_ratio.decide(bounds, replace(snapshot, adapters=secondary, others=(*snapshot.others, *always)))
+    return Decision({**started, **rest.growth}, rest.surplus, f"{len(primary)} primary; {rest.reason}")

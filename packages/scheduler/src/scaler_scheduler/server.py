@@ -1,0 +1,111 @@
+"""The scheduler as a program: the core behind its socket, as a command or as a child of a launcher."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import zmq
+
+from scaler_protocol.addresses import Address
+from scaler_protocol.identifiers import new_id
+from scaler_runtime.logging import setup_logging, warn_if_exposed
+from scaler_runtime.program import run_program
+from scaler_runtime.server import Server
+from scaler_runtime.sessions import Patience, Sessions
+from scaler_runtime.transport import BindError
+from scaler_scheduler.config import SchedulerConfig
+from scaler_scheduler.core.scheduler import SchedulerCore
+from scaler_scheduler.core.settings import Settings
+from scaler_scheduler.policies.registry import parse_policy
+
+MAX_UNFINISHED_TASKS = 500_000
+MAX_UNFINISHED_BYTES = 128 << 20
+"""The credit of each client: what it may have submitted that is not finished."""
+
+ADAPTER_SILENT_SECONDS = 10.0
+DETACHED_SECONDS = 3.0
+"""How long the connection of a worker or host may be away before what it holds runs elsewhere."""
+
+
+class Channel(Protocol):
+    """The way to the process that owns the launcher."""
+
+    def say(self, message: object) -> None:
+        """Send one picklable message."""
+        ...
+
+
+def run(config: SchedulerConfig) -> int:
+    """Run the command: serve until asked to stop, and return the exit code. `BindError` where it cannot listen."""
+    setup_logging(config.logging_config)
+    return run_program(partial(serve, config, on_listening=_announce), config.process_config)
+
+
+def run_child(arguments: tuple[SchedulerConfig, int], channel: Channel) -> int:
+    """Run as a child that ends with its parent; it says `("listening", address)`, or `("failed", line)`."""
+    config, parent_pid = arguments
+    setup_logging(config.logging_config)
+
+    def on_listening(address: Address) -> None:
+        channel.say(("listening", str(address)))
+
+    try:
+        return run_program(partial(serve, config, on_listening=on_listening), config.process_config, parent_pid)
+    except BindError as error:
+        channel.say(("failed", str(error)))
+        return 1
+
+
+async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listening: Callable[[Address], None]) -> int:
+    """Serve until `stopping` is set or a client shuts the scheduler down."""
+    instance_id = new_id()
+    context: zmq.Context[Any] = zmq.Context(config.process_config.worker_io_threads)
+    sessions = Sessions(
+        instance_id,
+        {
+            "client": Patience(config.client_timeout_seconds, None),
+            "worker": Patience(None, DETACHED_SECONDS),
+            "host": Patience(config.worker_timeout_seconds, DETACHED_SECONDS),
+            "adapter": Patience(ADAPTER_SILENT_SECONDS, None),
+        },
+        max_unfinished_tasks=MAX_UNFINISHED_TASKS,
+        max_unfinished_bytes=MAX_UNFINISHED_BYTES,
+    )
+    core = SchedulerCore(_settings(config, instance_id), time.monotonic())
+    try:
+        server = Server(context, config.scheduler_address, core, sessions)
+        warn_if_exposed(server.address)
+        on_listening(server.address)
+        stopper = asyncio.create_task(_stop_when(stopping, server))
+        try:
+            await server.run()
+        finally:
+            stopper.cancel()
+    finally:
+        context.term()
+    return 0
+
+
+async def _stop_when(stopping: asyncio.Event, server: Server) -> None:
+    await stopping.wait()
+    server.stop()
+
+
+def _settings(config: SchedulerConfig, instance_id: bytes) -> Settings:
+    return Settings(
+        policies=parse_policy(config.policy.policy_content),
+        address=str(config.scheduler_address),
+        protected=config.protected,
+        max_number_of_tasks_waiting=config.max_number_of_tasks_waiting,
+        worker_timeout_seconds=config.worker_timeout_seconds,
+        task_retry_limit=config.task_retry_limit,
+        id_prefix=instance_id.hex()[:12],
+    )
+
+
+def _announce(address: Address) -> None:
+    sys.stdout.write(f"scheduler listening on {address}\n")
+    sys.stdout.flush()
