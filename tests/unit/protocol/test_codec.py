@@ -33,6 +33,8 @@ def values_of(hint):
         return st.lists(values_of(get_args(hint)[0]), max_size=3)
     if get_origin(hint) is dict:
         return st.dictionaries(TEXT, st.integers(-1, 2**40), max_size=3)
+    if hint is float:
+        return st.floats(allow_nan=False)
     return {int: st.integers(0, 2**31 - 1), str: TEXT, bytes: st.binary(max_size=40), bool: st.booleans()}[hint]
 
 

@@ -8,7 +8,7 @@ from typing import Self
 ACCEPTED_FORMS = "tcp://host:port, tcp://[ipv6]:port or ipc://path"
 _TCP = re.compile(r"tcp://(?P<host>\[[^\]]+\]|[^\[\]:/]+):(?P<port>[0-9]+)\Z")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
-_MAX_PORT = 65535
+MAX_PORT = 65535
 _MAX_IPC_PATH = 107  # bytes in sockaddr_un.sun_path (unix(7)), less the closing zero
 _WILDCARDS = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - recognised here, bound only where the user asks
 
@@ -33,8 +33,8 @@ class Address:
         if match is None:
             raise _not_an_address(text, "a scheme, a host and a port are needed")
         host, port = match["host"], int(match["port"])
-        if port > _MAX_PORT:
-            raise _not_an_address(text, f"a port is a number from 0 to {_MAX_PORT}")
+        if port > MAX_PORT:
+            raise _not_an_address(text, f"a port is a number from 0 to {MAX_PORT}")
         if host.startswith("["):
             try:
                 host = str(ipaddress.IPv6Address(host[1:-1]))

@@ -6,29 +6,24 @@ pycapnp's `_get_by_field` and `_set_by_field` are two to four times faster than 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import capnp
 
 from scaler_protocol import messages as m
+from scaler_protocol import storage_messages as sm
 from scaler_protocol.batch import check_batch, check_results, numbers
 from scaler_protocol.errors import ProtocolError
+from scaler_protocol.monitor_messages import MonitorReport
 
 MAX_PACKET_BYTES = 64 << 20
 """Largest first frame that is looked at; payload frames are bounded by the socket."""
 
 MAX_CAPABILITIES = 256
-
-_schema: Any = capnp.load(str(Path(__file__).parent / "schema" / "scaler.capnp"))
-_CAPNP_ERRORS = (capnp.KjException, ValueError, RuntimeError, UnicodeDecodeError, SystemError, TypeError, OverflowError)
-# what random, truncated and bit-flipped bytes were seen to raise while being read
-
-Encode = Callable[[Any, Any], None]  # (builder, value)
-Decode = Callable[[Any], Any]  # reader -> value
-
+_MAX_HEARTBEAT_SECONDS = 86_400
 
 EMPTY_PACKET = m.Packet(0, 0, [])
 
@@ -38,58 +33,145 @@ def encode(packet: m.Packet) -> list[bytes]:
 
     Raises `ProtocolError` for values that do not fit the schema (a number out of range, a text where bytes belong).
     """
-    builder = _schema.Packet.new_message()
-    frames = [b""]
-    try:
-        builder._set_by_field(_FIRST_SEQUENCE, packet.first_sequence)
-        builder._set_by_field(_ACKNOWLEDGED, packet.acknowledged)
-        bodies = builder.init("bodies", len(packet.messages))
-        for index, message in enumerate(packet.messages):
-            kind = _KIND_OF[type(message)]
-            kind.write(bodies[index].init(kind.name), message)
-            if kind.has_payload:
-                frames.append(message.payload)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
-        frames[0] = builder.to_bytes()
-    except _CAPNP_ERRORS as error:
-        raise ProtocolError(f"a message cannot be written: {error}") from error
-    return frames
+    return _PACKETS.encode(packet)
 
 
 def decode(frames: Sequence[bytes]) -> m.Packet:
     """Return the packet in `frames`; the first must be real `bytes`. Raises `ProtocolError` and nothing else."""
-    if not frames or len(frames[0]) > MAX_PACKET_BYTES or len(frames[0]) % 8:
-        raise ProtocolError(f"{len(frames)} frames, the first of {len(frames[0]) if frames else 0} bytes")
-    payloads = iter(frames[1:])
-    try:
-        words = len(frames[0]) // 8
-        with _schema.Packet.from_bytes(frames[0], traversal_limit_in_words=2 * words + 1024) as reader:
-            packet = m.Packet(
-                reader._get_by_field(_FIRST_SEQUENCE),
-                reader._get_by_field(_ACKNOWLEDGED),
-                [_read_body(body, payloads) for body in reader._get_by_field(_BODIES)],
+    return _PACKETS.decode(frames)
+
+
+def encode_storage(packet: sm.StoragePacket) -> list[bytes]:
+    """Do what `encode` does, for the object storage."""
+    return _storage_packets().encode(packet)
+
+
+def decode_storage(frames: Sequence[bytes]) -> sm.StoragePacket:
+    """Do what `decode` does, for the object storage."""
+    return _storage_packets().decode(frames)
+
+
+def encode_monitor(report: MonitorReport) -> bytes:
+    """Return the one frame of a report. Raises `ProtocolError` as `encode` does."""
+    return _monitor_reports().encode(report)
+
+
+def decode_monitor(frame: bytes) -> MonitorReport:
+    """Return the report in a frame. Raises `ProtocolError` and nothing else, also for a report of another product."""
+    report = _monitor_reports().decode(frame)
+    if (report.product, report.protocol_version) != (m.PRODUCT, m.PROTOCOL_VERSION):
+        raise ProtocolError(f"a report of {report.product!r} protocol {report.protocol_version}")
+    return report
+
+
+_CAPNP_ERRORS = (capnp.KjException, ValueError, RuntimeError, UnicodeDecodeError, SystemError, TypeError, OverflowError)
+# what random, truncated and bit-flipped bytes were seen to raise while being read
+
+Encode = Callable[[Any, Any], None]  # (builder, value)
+Decode = Callable[[Any], Any]  # reader -> value
+PacketT = TypeVar("PacketT", m.Packet, sm.StoragePacket)
+RecordT = TypeVar("RecordT")
+
+
+class _Packets(Generic[PacketT]):
+    """One schema: a packet of numbers and of bodies, each body one of the `messages`."""
+
+    def __init__(self, struct: Any, body: Any, record: type[PacketT], messages: Any) -> None:
+        self._struct = struct
+        self._record: Callable[..., PacketT] = record
+        self._numbers = [(f.name, struct.schema.fields[_camel(f.name)]) for f in fields(record) if f.name != "messages"]
+        self._bodies = struct.schema.fields["bodies"]
+        names = body.schema.fields
+        self._kind_of = {
+            message: _Kind(message, names[message.__name__[0].lower() + message.__name__[1:]])
+            for message in get_args(messages)
+        }
+        self._kind_named = {kind.name: kind for kind in self._kind_of.values()}
+
+    def encode(self, packet: PacketT) -> list[bytes]:
+        builder = self._struct.new_message()
+        frames = [b""]
+        try:
+            for name, field in self._numbers:
+                builder._set_by_field(field, getattr(packet, name))
+            bodies = builder.init("bodies", len(packet.messages))
+            for index, message in enumerate(packet.messages):
+                kind = self._kind_of[type(message)]
+                kind.write(bodies[index].init(kind.name), message)
+                if kind.has_payload:
+                    frames.append(cast("Any", message).payload)
+            frames[0] = builder.to_bytes()
+        except _CAPNP_ERRORS as error:
+            raise ProtocolError(f"a message cannot be written: {error}") from error
+        return frames
+
+    def decode(self, frames: Sequence[bytes]) -> PacketT:
+        if not frames:
+            raise ProtocolError("a message without frames")
+        payloads = iter(frames[1:])
+
+        def take(reader: Any) -> PacketT:
+            return self._record(
+                *[reader._get_by_field(field) for _, field in self._numbers],
+                [self._read_body(body, payloads) for body in reader._get_by_field(self._bodies)],
             )
+
+        packet = _read(self._struct, frames[0], take)
+        if next(payloads, None) is not None:
+            raise ProtocolError("more payload frames than messages that own one")
+        for message in packet.messages:
+            check = _CHECKS.get(type(message))
+            if check is not None:
+                check(message)
+        return packet
+
+    def _read_body(self, body: Any, payloads: Iterable[bytes]) -> Any:
+        kind = self._kind_named[body._which_str()]
+        reader = body._get_by_field(kind.field)
+        if not kind.has_payload:
+            return kind.read(reader)
+        payload = next(iter(payloads), None)
+        if payload is None:
+            raise ProtocolError(f"{kind.name} without its payload frame")
+        return kind.read(reader, payload=payload)
+
+
+class _Single(Generic[RecordT]):
+    """A schema whose message is one record."""
+
+    def __init__(self, struct: Any, record: type[RecordT]) -> None:
+        self._struct = struct
+        self._record: Callable[..., RecordT] = record
+        self._columns = _struct_columns(record, struct.schema)
+
+    def encode(self, value: RecordT) -> bytes:
+        builder = self._struct.new_message()
+        try:
+            for name, put, _ in self._columns:
+                put(builder, getattr(value, name))
+            return cast("bytes", builder.to_bytes())
+        except _CAPNP_ERRORS as error:
+            raise ProtocolError(f"a {type(value).__name__} cannot be written: {error}") from error
+
+    def decode(self, frame: bytes) -> RecordT:
+        return _read(self._struct, frame, self._take)
+
+    def _take(self, reader: Any) -> RecordT:
+        return self._record(**{name: take(reader) for name, _, take in self._columns})
+
+
+def _read(struct: Any, frame: bytes, take: Callable[[Any], RecordT]) -> RecordT:
+    """Return what `take` makes of a message; `ProtocolError` if it is none."""
+    if len(frame) > MAX_PACKET_BYTES or len(frame) % 8:
+        raise ProtocolError(f"a message of {len(frame)} bytes")
+    try:
+        # Every access counts again, and some fields are read twice.
+        with struct.from_bytes(frame, traversal_limit_in_words=2 * (len(frame) // 8) + 1024) as reader:
+            return take(reader)
     except ProtocolError:
         raise
     except _CAPNP_ERRORS as error:
-        raise ProtocolError(f"not a packet: {str(error).partition(chr(10))[0]}") from error
-    if next(payloads, None) is not None:
-        raise ProtocolError("more payload frames than messages that own one")
-    for message in packet.messages:
-        check = _CHECKS.get(type(message))
-        if check is not None:
-            check(message)
-    return packet
-
-
-def _read_body(body: Any, payloads: Iterable[bytes]) -> m.Message:
-    kind = _KIND_NAMED[body._which_str()]
-    reader = body._get_by_field(kind.field)
-    if not kind.has_payload:
-        return kind.read(reader)
-    payload = next(iter(payloads), None)
-    if payload is None:
-        raise ProtocolError(f"{kind.name} without its payload frame")
-    return kind.read(reader, payload=payload)
+        raise ProtocolError(f"not a message: {str(error).partition(chr(10))[0]}") from error
 
 
 class _Kind:
@@ -214,6 +296,31 @@ def _check_limits(limits: m.RecallSlices | m.SlicesReturned) -> None:
 def _check_register(register: m.Register) -> None:
     if len(register.session_id) != 16 or len(register.secret) != 16:  # noqa: PLR2004 - the size of ids, see identifiers
         raise ProtocolError("session id and secret have 16 bytes")
+    if not 0 <= register.heartbeat_seconds <= _MAX_HEARTBEAT_SECONDS:
+        raise ProtocolError(f"a heartbeat every {register.heartbeat_seconds} seconds")
+
+
+def _check_keys(named: sm.AnnounceObjects | sm.DeleteObjects) -> None:
+    for key in named.keys:
+        _check_name(key)
+
+
+def _check_key(named: sm.AwaitObject | sm.ReadChunk) -> None:
+    _check_name(named.key)
+
+
+def _check_owner(named: sm.DeleteOwner) -> None:
+    _check_name(named.owner)
+
+
+def _check_upload(upload: sm.BeginUpload) -> None:
+    _check_name(upload.key)
+    _check_name(upload.owner)
+
+
+def _check_name(name: bytes) -> None:
+    if not 1 <= len(name) <= sm.MAX_NAME_BYTES:
+        raise ProtocolError(f"a name of {len(name)} bytes; 1 to {sm.MAX_NAME_BYTES} are accepted")
 
 
 _CHECKS: dict[type[Any], Callable[[Any], None]] = {
@@ -224,15 +331,31 @@ _CHECKS: dict[type[Any], Callable[[Any], None]] = {
     m.TaskResults: check_results,
     m.RecallSlices: _check_limits,
     m.SlicesReturned: _check_limits,
+    sm.AnnounceObjects: _check_keys,
+    sm.DeleteObjects: _check_keys,
+    sm.DeleteOwner: _check_owner,
+    sm.AwaitObject: _check_key,
+    sm.ReadChunk: _check_key,
+    sm.BeginUpload: _check_upload,
 }
 
-_packet_fields = _schema.Packet.schema.fields
-_FIRST_SEQUENCE = _packet_fields["firstSequence"]
-_ACKNOWLEDGED = _packet_fields["acknowledged"]
-_BODIES = _packet_fields["bodies"]
-_body_fields = _schema.Body.schema.fields
-_KIND_OF: dict[type[Any], _Kind] = {
-    record: _Kind(record, _body_fields[record.__name__[0].lower() + record.__name__[1:]])
-    for record in get_args(m.Message)
-}
-_KIND_NAMED: dict[str, _Kind] = {kind.name: kind for kind in _KIND_OF.values()}
+
+def _load(name: str) -> Any:
+    return capnp.load(str(Path(__file__).parent / "schema" / name))
+
+
+@cache
+def _storage_packets() -> _Packets[sm.StoragePacket]:
+    """Loaded by the first who needs it: many processes never talk to the object storage."""
+    schema = _load("object_storage.capnp")
+    return _Packets(schema.StoragePacket, schema.StorageBody, sm.StoragePacket, sm.StorageMessage)
+
+
+@cache
+def _monitor_reports() -> _Single[MonitorReport]:
+    """Loaded when the first monitor listens, for the same reason."""
+    return _Single(_load("monitor.capnp").MonitorReport, MonitorReport)
+
+
+_schema = _load("scaler.capnp")
+_PACKETS = _Packets(_schema.Packet, _schema.Body, m.Packet, m.Message)

@@ -242,13 +242,25 @@ class WorkerReport:
     incarnation: int
     pid: int
     state: str
+    cpu: float = 0.0
+    rss: int = 0
+    has_task: bool = False
+    task_lock: bool = False
+    suspended: int = 0
 
 
 @dataclass(slots=True)
 class HostReport:
-    """All workers of a host; its hello and its heartbeat. A worker that is not in the list does not exist any more."""
+    """All workers of a host; its hello and its heartbeat. A worker that is not in the list does not exist any more.
+
+    The figures here and in each worker's report are for monitors; zero where the host does not measure.
+    """
 
     workers: list[WorkerReport]
+    cpu: float = 0.0
+    rss: int = 0
+    free_memory: int = 0
+    round_trip_seconds: float = 0.0
 
 
 @dataclass(slots=True)

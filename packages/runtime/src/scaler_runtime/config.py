@@ -8,33 +8,34 @@ Must not import the command-line library: child processes load their configurati
         client_timeout_seconds: Annotated[int, Option("a client silent this long is gone", "-ct", at_least(1))] = 60
         protected: Annotated[bool, Option("refuse client shutdown", "-p")] = False
         process_config: ProcessConfig = field(default_factory=ProcessConfig)  # a group: its fields are options too
-        logging_config: LoggingConfig = field(default_factory=LoggingConfig)
 
-and the command, in `__main__.py`; `server.run(config) -> int` begins with `setup_logging(config.logging_config)`:
+and the command, in `__main__.py`, where `_run(config) -> int` imports what it needs:
 
     def main() -> NoReturn:
-        run_command("scaler_scheduler", "scheduler", SchedulerConfig, server.run)  # from scaler_runtime.command
+        run_command("scaler_scheduler", "scheduler", SchedulerConfig, _run)  # from scaler_runtime.command
 """
 
 import dataclasses
-import importlib.util
-import os
+import difflib
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from functools import cache
-from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
-
-LOGGING_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
-EVENT_LOOPS = ("builtin", "uvloop")
-SCREEN = "/dev/stdout"
+from typing import Annotated, Any, Protocol, Self, TypeVar, runtime_checkable
 
 ConfigT = TypeVar("ConfigT")
 
 
 class ConfigError(ValueError):
-    """Options that cannot be used as given; one line that says which, from where, and what is allowed."""
+    """Options that cannot be used as given: one line that says which and what is allowed. `keys` names the options."""
+
+    def __init__(self, text: str, *keys: str) -> None:
+        super().__init__(text, *keys)
+        self.keys = keys
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Allowed:
     """A rule for values: what is said to the user, and the check."""
 
     text: str
-    accepts: Callable[[object], bool]
+    accepts: Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +56,20 @@ class Option:
     allowed: Allowed | None = None
     """Checked wherever the value comes from, also in Python."""
     positional: bool = False
-    parse: Callable[[str], object] | None = None
-    """Reads one string, `ValueError` says what is allowed; needed only for types without `from_string`."""
     key: str = ""
     """The name of the option where it is not the field's."""
+    default_text: str = ""
+    """What is used by default, where the value alone does not say it."""
 
 
 def at_least(minimum: int) -> Allowed:
     """Allow whole numbers from `minimum` on."""
-    return Allowed(f"a whole number >= {minimum}", lambda value: type(value) is int and value >= minimum)
+    return Allowed(f"a whole number >= {minimum}", lambda value: value >= minimum)
 
 
 def one_of(*values: str) -> Allowed:
     """Allow these strings, spelled exactly so."""
     return Allowed(f"one of {', '.join(values)}", lambda value: value in values)
-
-
-def usual_number_of_workers() -> int:
-    """Return one less than there are CPUs, at least 1."""
-    return max(1, (os.cpu_count() or 1) - 1)
 
 
 class Options:
@@ -84,34 +80,6 @@ class Options:
         for item in option_fields(type(self)):
             if len(item.path) == 1:
                 item.check(getattr(self, item.path[0]))
-
-
-@dataclass(frozen=True)
-class LoggingConfig(Options):
-    """Where a program writes its log, and how much."""
-
-    paths: Annotated[
-        tuple[str, ...],
-        Option("`-` or /dev/stdout: the screen; else files, rotated at midnight", "-lp", key="logging_paths"),
-    ] = (SCREEN,)
-    config_file: Annotated[
-        str | None, Option("Python fileConfig file; replaces the two others", "-lcf", key="logging_config_file")
-    ] = None
-    level: Annotated[str, Option("least level written", "-ll", one_of(*LOGGING_LEVELS), key="logging_level")] = "INFO"
-
-
-@dataclass(frozen=True)
-class ProcessConfig(Options):
-    """How a process runs its loop and its network."""
-
-    event_loop: Annotated[str, Option("asyncio loop; uvloop must be installed", "-el", one_of(*EVENT_LOOPS))] = "builtin"
-    worker_io_threads: Annotated[int, Option("network threads of each process", "-wit", at_least(1))] = 1
-
-    def __post_init__(self) -> None:
-        """Check the options, and that the loop is installed."""
-        super().__post_init__()
-        if self.event_loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
-            raise ConfigError("event_loop=uvloop needs the package uvloop: pip install uvloop")
 
 
 @runtime_checkable
@@ -129,7 +97,7 @@ class OptionField:
     """One option of a configuration class; `path` leads to its field through the groups."""
 
     path: tuple[str, ...]
-    kind: type
+    kind: type[Any]
     """The type of the value; `tuple` stands for a list of strings."""
     is_optional: bool
     default: object
@@ -152,39 +120,79 @@ class OptionField:
         return "SCALER_" + self.key.upper()
 
     @property
+    def is_list(self) -> bool:
+        """Whether it has several values: an array in TOML, separated by commas elsewhere."""
+        return self.kind is not str and issubclass(self.kind, (tuple, Mapping, Sequence))
+
+    @property
     def allowed_text(self) -> str:
         """What may be given, in words."""
         if self.option.allowed is not None:
             return self.option.allowed.text
-        return _KINDS.get(self.kind, "a value of another form")
+        return _KINDS.get(self.kind) or str(getattr(self.kind, "FORM", self.kind.__name__))
+
+    @property
+    def default_text(self) -> str:
+        """What is used when nothing is given, in words that hold on any machine; empty where a value is required."""
+        return self.option.default_text or shown(self.default)
 
     def check(self, value: object) -> None:
         """Raise `ConfigError` unless the value is allowed."""
         if value is None and self.is_optional:
             return
-        allowed = self.option.allowed
-        if not self._is_of_kind(value) or (allowed is not None and not allowed.accepts(value)):
-            raise ConfigError(f"{self.key} must be {self.allowed_text}, not {value!r}")
+        is_of_kind = type(value) is self.kind if self.kind in _SCALARS else isinstance(value, self.kind)
+        if not is_of_kind or (self.option.allowed is not None and not self.option.allowed.accepts(value)):
+            raise self._refusal(value)
 
     def read(self, texts: Sequence[str]) -> object:
-        """Convert what a user wrote; `ValueError` says what is wrong with it or what is allowed."""
+        """Convert what a user wrote; `ConfigError` says what is wrong with it or what is allowed."""
         if self.kind is tuple:
             return tuple(texts)
         text = ",".join(texts)
-        if self.option.parse is not None:
-            return self.option.parse(text)
         if issubclass(self.kind, FromString):
-            return self.kind.from_string(text)
+            try:
+                return self.kind.from_string(text)
+            except ValueError as error:
+                raise ConfigError(f"{self.key}: {error}", self.key) from None
         try:
-            value = _SCALARS[self.kind](text)
+            return _SCALARS[self.kind](text)
         except (ValueError, KeyError):
-            raise ValueError(f"must be {self.allowed_text}") from None
-        if self.option.allowed is not None and not self.option.allowed.accepts(value):
-            raise ValueError(f"must be {self.allowed_text}")
-        return value
+            raise self._refusal(text) from None
 
-    def _is_of_kind(self, value: object) -> bool:
-        return type(value) is self.kind if self.kind in _SCALARS else True
+    def _refusal(self, value: object) -> ConfigError:
+        value = value if isinstance(value, int | float | str | None) else str(value)
+        return ConfigError(f"{self.key} must be {self.allowed_text}, not {value!r}", self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """One option in words, for documentation."""
+
+    flag: str
+    """The long flag, or the name of a positional argument."""
+    short: str
+    key: str
+    variable: str
+    allowed: str
+    default: str
+    """Empty where a value is required."""
+    help: str
+
+
+def option_rows(config_class: type) -> list[OptionRow]:
+    """Describe all options of a configuration class, in the order of their declaration."""
+    return [
+        OptionRow(
+            item.key if item.option.positional else item.flag,
+            item.option.short,
+            item.key,
+            item.variable,
+            item.allowed_text,
+            item.default_text,
+            item.option.help,
+        )
+        for item in option_fields(config_class)
+    ]
 
 
 @cache
@@ -206,7 +214,27 @@ def build(config_class: type[ConfigT], values: dict[str, object]) -> ConfigT:
     return config_class(**arguments)
 
 
-_KINDS: dict[type, str] = {int: "a whole number", bool: "true or false", str: "a string"}
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the name that was most likely meant: `name` is its beginning, begins with it, or is spelled like it."""
+    known = list(names)
+    likely = [one for one in known if one.startswith(name)] or [one for one in known if name.startswith(one)] or known
+    return difflib.get_close_matches(name, likely, n=1, cutoff=0.0)[0]
+
+
+def shown(value: object) -> str:
+    """Write a default as a user would."""
+    if value is MISSING:
+        return ""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in typing.cast("tuple[object, ...]", value)) or "empty"
+    return str(value) or "empty"
+
+
+_KINDS: dict[type, str] = {int: "a whole number", bool: "true or false", str: "a string", tuple: "zero or more strings"}
 _SCALARS: dict[type, Callable[[str], object]] = {
     int: int,
     str: str,
@@ -224,7 +252,7 @@ def _walk(config_class: type, path: tuple[str, ...]) -> Iterator[OptionField]:
             annotated, option = typing.get_args(hint)
             kind, is_optional = _kind(annotated)
             default = item.default
-            if item.default_factory is not dataclasses.MISSING:
+            if item.default_factory is not MISSING:
                 default = item.default_factory()
             yield OptionField((*path, item.name), kind, is_optional, default, option)
 

@@ -76,7 +76,7 @@ class Connection:
 
     def next_wakeup(self, now: float) -> float | None:
         """Return when `flush` is wanted at the latest."""
-        if self._blocked and self.session.is_up:
+        if self._blocked:
             return now + _RETRY_SECONDS
         return self._beat_at if self._heartbeat_seconds is not None else None
 

@@ -5,12 +5,12 @@ import logging
 import os
 import sys
 import time
-from logging import FileHandler, Formatter, Handler, LogRecord, StreamHandler
+from logging import Formatter, Handler, LogRecord, StreamHandler
 from pathlib import Path
 
 from scaler_protocol.addresses import Address
-
-from scaler_runtime.config import SCREEN, ConfigError, LoggingConfig
+from scaler_runtime.config import ConfigError
+from scaler_runtime.options import SCREEN, LoggingConfig
 
 _SCREEN_FORMAT = "[%(level)s]%(asctime)s: %(message)s"
 _FILE_FORMAT = "[%(level)s]%(asctime)s:%(module)s:%(funcName)s:%(lineno)d: %(message)s"
@@ -24,8 +24,8 @@ def setup_logging(config: LoggingConfig) -> None:
     if config.config_file is not None:
         _read_config_file(config.config_file)
         return
+    handlers = [_handler(path) for path in dict.fromkeys(_expanded(path) for path in config.paths)]
     root = logging.getLogger()
-    handlers: list[Handler] = [_handler(path) for path in dict.fromkeys(config.paths)]
     for handler in root.handlers[:]:
         root.removeHandler(handler)
         handler.close()
@@ -40,33 +40,68 @@ def warn_if_exposed(address: Address) -> None:
         _log.warning("%s can be reached from other machines: whoever reaches it can run code here", address)
 
 
-class MidnightFileHandler(FileHandler):
-    """A file that is renamed to `<name>.<date>` when its day is over, once, though several processes write to it."""
+class MidnightFileHandler(Handler):
+    """Appends to a file that is renamed to `<name>.<date>` when its day is over.
+
+    Any number of processes may write to the file, related by fork or not: each record is one appending write, so that
+    records don't mix, and whoever writes first on a new day renames the file, the others follow.
+    """
 
     def __init__(self, path: str) -> None:
-        """Open for appending; a file begun on an earlier day is renamed by the next line."""
-        super().__init__(path, encoding="utf-8")
-        about = Path(self.baseFilename).stat()
+        """Open for appending; a file of an earlier day is renamed by the next record. `OSError` if it can't be."""
+        self.path = Path(path).absolute()
+        self._open()
+        super().__init__()  # makes it known to the library, which a handler without a file must not be
+        about = os.fstat(self._descriptor)
         self._day = _day(about.st_mtime if about.st_size else time.time())
 
     def emit(self, record: LogRecord) -> None:
-        """Write a line, to a new file if the day has changed."""
-        if self._day != _day(record.created):
-            try:
+        """Write a record, to a new file if its day is a later one."""
+        if self._descriptor < 0:
+            return
+        try:
+            data = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            day = _day(record.created)
+            if day > self._day:
                 self._turn_page()
-            except OSError:
-                self.handleError(record)
-            self._day = _day(record.created)
-        super().emit(record)
+                self._day = day
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except Exception:  # noqa: BLE001 - what can't be logged must not end the program (logging's own rule)
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.acquire()
+        try:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+        finally:
+            self.release()
+        super().close()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
     def _turn_page(self) -> None:
-        path = Path(self.baseFilename)
-        old = self.stream
-        fcntl.flock(old, fcntl.LOCK_EX)  # whoever comes second finds another file under the name
-        if path.exists() and _is_same(path, old.fileno()):
-            path.rename(f"{path}.{self._day}")
-        self.stream = self._open()
-        old.close()
+        # The lock is on a description of its own: one inherited by fork would be shared, and lock nobody out.
+        lock = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            old = os.fstat(self._descriptor)
+            if os.path.samestat(old, os.fstat(lock)) and self._is_named(old):  # nobody has renamed it yet
+                self.path.rename(_free_name(f"{self.path}.{self._day}"))
+            os.close(self._descriptor)
+            self._open()
+        finally:
+            os.close(lock)
+
+    def _is_named(self, about: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(about, self.path.stat())
+        except FileNotFoundError:
+            return False
 
 
 class _Formatter(Formatter):
@@ -76,15 +111,15 @@ class _Formatter(Formatter):
 
 
 def _handler(path: str) -> Handler:
-    if path in {"-", SCREEN}:
+    if path == SCREEN:
         screen = StreamHandler(sys.stdout)
         screen.setFormatter(_Formatter(_SCREEN_FORMAT, _DATE_FORMAT))
         return screen
-    file_name = os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 - `~` may come from a variable
     try:
-        handler = MidnightFileHandler(file_name)
-    except OSError as error:
-        raise ConfigError(f"logging_paths: cannot write to {file_name}: {error.strerror}") from error
+        handler = MidnightFileHandler(path)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"logging_paths: cannot write to {path!r}: {reason}", "logging_paths") from error
     handler.setFormatter(_Formatter(_FILE_FORMAT, _DATE_FORMAT))
     return handler
 
@@ -93,20 +128,39 @@ def _read_config_file(path: str) -> None:
     import configparser
     import logging.config
 
-    file_name = os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 - as above
+    file_name = _expanded(path)
+    parser = configparser.ConfigParser()
     try:
-        with open(file_name, encoding="utf-8") as file:  # noqa: PTH123 - a path from the user
-            logging.config.fileConfig(file, disable_existing_loggers=False)
+        with Path(file_name).open(encoding="utf-8") as file:
+            parser.read_file(file)
     except OSError as error:
-        raise ConfigError(f"logging_config_file: cannot read {file_name}: {error.strerror}") from error
-    except (ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError, configparser.Error) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"logging_config_file: {file_name} is not a fileConfig file: {reason}") from error
+        raise _bad_config_file(f"cannot read {file_name!r}: {error.strerror}") from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise _bad_config_file(f"{file_name!r} is not a fileConfig file: {error}") from error
+    try:
+        logging.config.fileConfig(parser, disable_existing_loggers=False)
+    except Exception as error:  # it evaluates what the user wrote: anything may be raised
+        raise _bad_config_file(f"{file_name!r} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _bad_config_file(text: str) -> ConfigError:
+    return ConfigError("logging_config_file: " + " ".join(text.split()), "logging_config_file")
+
+
+def _expanded(path: str) -> str:
+    if path == "-":
+        return SCREEN
+    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 - `~` may come from a variable
+
+
+def _free_name(wanted: str) -> Path:
+    """Return the name, or with a number after it if that is taken: an older log is never overwritten."""
+    path, number = Path(wanted), 0
+    while path.exists():
+        number += 1
+        path = Path(f"{wanted}.{number}")
+    return path
 
 
 def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
-
-
-def _is_same(path: Path, descriptor: int) -> bool:
-    return os.path.samestat(path.stat(), os.fstat(descriptor))

@@ -1,21 +1,40 @@
 """The plain IO thread of clients and workers: polls a connection, hands what comes to its owner, sends what it queues.
 
-Work from other threads reaches it through whatever the owner keeps, and one `wake`, which costs next to nothing while the
-loop is awake anyway.
+Work from other threads reaches it through whatever the owner keeps, and one `wake`, which costs next to nothing while
+the loop is awake anyway.
 """
 
 import logging
 import os
 import select
-import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from scaler_runtime.connection import Connection
 from scaler_runtime.session import SessionEvent
 
 _log = logging.getLogger(__name__)
+
+
+class PeerConnection(Protocol):
+    """What a loop pumps: a `Connection` to the scheduler, or another conversation with a server."""
+
+    def filenos(self) -> Sequence[int]:
+        """Return the descriptors to watch for reading."""
+        ...
+
+    def pump(self, now: float) -> Sequence[SessionEvent]:
+        """Read everything that waits and return what it means."""
+        ...
+
+    def flush(self, now: float) -> bool:
+        """Hand over what is queued. Returns whether input waits: then `pump` again."""
+        ...
+
+    def next_wakeup(self, now: float) -> float | None:
+        """Return when `flush` is wanted at the latest."""
+        ...
 
 
 class PeerOwner(Protocol):
@@ -37,22 +56,23 @@ class PeerOwner(Protocol):
 class PeerLoop:
     """Call `run` in a thread of its own; `stop` ends it, from any thread."""
 
-    def __init__(self, connection: Connection, owner: PeerOwner, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, connection: PeerConnection, owner: PeerOwner, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connection = connection
         self._owner = owner
         self._clock = clock
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # closed with the loop itself, so that a late `wake` needs no lock to find out whether the number is still ours
+        weakref.finalize(self, os.close, self._wake_fd).atexit = False
         self._awake = False
         self._stopping = False
-        self._closing = threading.Lock()
 
     def wake(self) -> None:
-        """Make the loop call `on_wake` soon."""
+        """Make the loop call `on_wake` soon. Takes no lock: a finalizer may call it."""
         if not self._awake:
             self._awake = True
-            with self._closing:
-                if self._wake_fd >= 0:
-                    os.eventfd_write(self._wake_fd, 1)
+            os.eventfd_write(self._wake_fd, 1)
 
     def stop(self) -> None:
         """End `run` after one more round: what was queued before is still sent."""
@@ -65,31 +85,29 @@ class PeerLoop:
         poll = select.poll()
         for descriptor in (*self._connection.filenos(), self._wake_fd):
             poll.register(descriptor, select.POLLIN)
-        try:
-            while True:
-                stopping = self._stopping
-                self._awake = False
-                self._round()
-                if stopping:
-                    return
-                for descriptor, _ in poll.poll(0 if self._awake else self._patience_ms()):
-                    if descriptor == self._wake_fd:
-                        os.eventfd_read(self._wake_fd)
-        finally:
-            with self._closing:
-                os.close(self._wake_fd)
-                self._wake_fd = -1
+        while True:
+            stopping = self._stopping
+            self._awake = False
+            self._round()
+            if stopping:
+                return
+            for descriptor, _ in poll.poll(0 if self._awake else self._patience_ms()):
+                if descriptor == self._wake_fd:
+                    os.eventfd_read(self._wake_fd)
 
     def _round(self) -> None:
         more = True
         while more:
             now = self._clock()
-            try:
-                for event in self._connection.pump(now):
+            for event in self._connection.pump(now):
+                try:
                     self._owner.on_event(event, now)
+                except Exception:  # noqa: BLE001 - one event must not cost the others
+                    _log.exception("dropped an event that could not be handled: %.500r", event)
+            try:
                 self._owner.on_wake(now)
-            except Exception:
-                _log.exception("an event could not be handled")
+            except Exception:  # noqa: BLE001 - the loop goes on whatever its owner does
+                _log.exception("what other threads left could not be handled")
             more = self._connection.flush(now)
 
     def _patience_ms(self) -> float | None:

@@ -1,20 +1,19 @@
 """The driver of a server: one ROUTER socket, its sessions and a core, on asyncio but not on zmq.asyncio.
 
-The socket's descriptor is edge-triggered: it is drained until empty, a few hundred messages a turn, and asked again after
-every send. An exception in the core never ends the server: the event is dropped, counted and logged.
+The socket's descriptor is edge-triggered: it is drained until empty, a few hundred messages a turn, and asked again
+after every send. An exception in the core never ends the server: the event is dropped, counted and logged.
 """
 
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-import zmq
 from scaler_protocol import codec
-from scaler_protocol.addresses import Address
 from scaler_protocol.errors import ProtocolError
-
+from scaler_protocol.messages import Message
 from scaler_runtime.core import Core, Dismiss, Effect, Event, Log, Send, Settle
 from scaler_runtime.sessions import Sessions
 from scaler_runtime.throttle import Throttle
@@ -31,17 +30,19 @@ class Server:
 
     def __init__(
         self,
-        context: "zmq.Context[zmq.Socket[bytes]]",
-        address: Address,
+        socket: RouterSocket,
         core: Core,
         sessions: Sessions,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Bind; raises `BindError`."""
-        self._socket = RouterSocket(context, address)
+        """Take over a bound socket."""
+        self._socket = socket
         self.address = self._socket.address
         self.dropped = 0
         """Malformed messages and events whose handling failed, since the start."""
+        self.received: defaultdict[type[Message], int] = defaultdict(int)
+        self.sent: defaultdict[type[Message], int] = defaultdict(int)
+        """Messages of each kind since the start, repeated ones too."""
         self._core = core
         self._sessions = sessions
         self._clock = clock
@@ -76,13 +77,14 @@ class Server:
         if self._stopped.is_set():
             return
         now = self._clock()
-        for descriptor in self._socket.lost_connections():
-            self._probe(self._route_at.pop(descriptor, None), now)
+        lost = self._socket.lost_connections()
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(self._sessions.knows)
             if received is None:
                 break
             self._receive(*received, now)
+        for descriptor in lost:  # after its last words: a peer that leaves closes at once
+            self._probe(self._route_at.pop(descriptor, None), now)
         self._handle_all(self._sessions.expire(now), now)
         self._handle(Settle(), now)
         self._flush(now)
@@ -94,12 +96,14 @@ class Server:
         except ProtocolError as error:
             self._drop(route, f"malformed message: {error}", now)
             return
+        for message in packet.messages:
+            self.received[type(message)] += 1
         self._handle_all(self._sessions.receive(route, packet, now), now)
         if descriptor >= 0 and self._sessions.knows(route):
             self._route_at[descriptor] = route
 
     def _probe(self, route: bytes | None, now: float) -> None:
-        """A connection with the descriptor of this route's ended; the number may have been used again since, so ask."""
+        """Ask whether a route is still connected: a connection ended whose descriptor it had, perhaps long ago."""
         if route is not None and self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
             self._handle_all(self._sessions.unreachable(route, now), now)
 
@@ -110,7 +114,7 @@ class Server:
     def _handle(self, event: Event, now: float) -> None:
         try:
             effects = self._core.handle(event, now)
-        except Exception:
+        except Exception:  # noqa: BLE001 - nothing that a peer sends ends a server
             self.dropped += 1
             if self._throttle.allows("handler", now):
                 _log.exception("dropped an event that could not be handled: %.500r", event)
@@ -139,6 +143,9 @@ class Server:
             elif result is SendResult.UNREACHABLE:
                 self._sessions.unsend(route, packet)
                 self._handle_all(self._sessions.unreachable(route, now), now)
+            else:
+                for message in packet.messages:
+                    self.sent[type(message)] += 1
 
     def _schedule(self, now: float) -> None:
         if self._timer is not None:
@@ -148,7 +155,11 @@ class Server:
         if self._socket.has_input():
             loop.call_soon(self._turn)
             return
-        wakeups = [self._core.next_wakeup(), self._sessions.next_wakeup(), now + _RETRY_SECONDS if self._blocked else None]
+        wakeups = [
+            self._core.next_wakeup(),
+            self._sessions.next_wakeup(),
+            now + _RETRY_SECONDS if self._blocked else None,
+        ]
         due = min((at for at in wakeups if at is not None), default=None)
         if due is not None:
             self._timer = loop.call_later(max(0.0, due - now), self._turn)

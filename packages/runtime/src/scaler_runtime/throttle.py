@@ -6,19 +6,23 @@ _MAX_KEYS = 1000
 
 
 class Throttle:
-    """Lets each key through once every `seconds`; the table of keys is bounded."""
+    """Lets each key through once every `seconds`; at most 1000 keys in that time, so that strangers can't fill it."""
 
     def __init__(self, seconds: float = 10.0) -> None:
         self._seconds = seconds
-        self._next: dict[Hashable, float] = {}
+        self._next: dict[Hashable, float] = {}  # in the order of time, as long as the clock doesn't go back
 
     def allows(self, key: Hashable, now: float) -> bool:
         """Whether the key may pass now."""
-        if now < self._next.get(key, 0.0):
+        if now < self._next.get(key, now):
             return False
+        self._forget_old(now)
         if len(self._next) >= _MAX_KEYS:
-            self._next = {known: at for known, at in self._next.items() if at > now}
-            if len(self._next) >= _MAX_KEYS:
-                return False
+            return False
+        self._next.pop(key, None)
         self._next[key] = now + self._seconds
         return True
+
+    def _forget_old(self, now: float) -> None:
+        while self._next and next(iter(self._next.values())) <= now:
+            del self._next[next(iter(self._next))]

@@ -4,6 +4,8 @@ The only file that makes sockets. Frames go through untouched.
 """
 
 import contextlib
+import os
+import socket
 from collections.abc import Callable, Sequence
 from enum import Enum
 
@@ -21,6 +23,11 @@ _HEARTBEAT_TIMEOUT_MS = 10_000
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 1000
 _BACKLOG = 1024
+_LOCALHOST = "127.0.0.1"
+_FEED_HIGH_WATER_MARK = 4
+_MAX_SUBSCRIPTION_BYTES = 1024
+_SUBSCRIPTIONS_PER_TURN = 64
+_SUBSCRIPTIONS = {b"\x01": True, b"\x00": False}  # what an XPUB receives, here with an empty topic (zmq_socket(3))
 
 Frames = Sequence[bytes]
 
@@ -54,14 +61,10 @@ class RouterSocket:
         self._socket.set(zmq.BACKLOG, _BACKLOG)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
-            self._socket.bind(_bindable(address))
-        except zmq.ZMQError as error:
+            self.address = _bind(self._socket, address)
+        except BindError:
             self.close()
-            raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
-        self.address = address
-        if address.port == 0:
-            endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-            self.address = address.with_port(int(endpoint.rpartition(":")[2]))
+            raise
 
     def filenos(self) -> tuple[int, int]:
         """Return the descriptors to watch for reading; both are edge-triggered: read until there is nothing."""
@@ -158,6 +161,105 @@ class DealerSocket:
         self._socket.close(linger_ms)
 
 
+class PubSocket:
+    """A bound publisher that knows whether anybody listens. `address` has the real port.
+
+    A subscriber that does not keep up misses messages; it holds up nobody.
+    """
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
+        """Bind; raises `BindError`."""
+        self._socket = _socket(context, zmq.XPUB, _FEED_HIGH_WATER_MARK, _MAX_SUBSCRIPTION_BYTES)
+        try:
+            self.address = _bind(self._socket, address)
+        except BindError:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch for reading; it is edge-triggered: read until there is nothing."""
+        return self._socket.fileno()
+
+    def subscription_changes(self) -> list[bool]:
+        """Return what happened since the last call: True when somebody listens, False when nobody does any more.
+
+        After many at once `has_input` is still true: call again.
+        """
+        changes: list[bool] = []
+        with contextlib.suppress(zmq.Again):
+            for _ in range(_SUBSCRIPTIONS_PER_TURN):
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                if frames[0] in _SUBSCRIPTIONS:  # to everything; nothing else is published
+                    changes.append(_SUBSCRIPTIONS[frames[0]])
+        return changes
+
+    def send(self, frame: bytes) -> None:
+        """Publish, without waiting."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(frame, zmq.NOBLOCK)
+
+    def has_input(self) -> bool:
+        """Whether a change waits. Must be asked after every send: a send may swallow the edge."""
+        return _is_readable(self._socket)
+
+    def close(self) -> None:
+        """Close; what has not left is dropped."""
+        self._socket.close(0)
+
+
+class SubSocket:
+    """A subscriber to everything that one address publishes; it keeps connecting."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
+        self._socket = _socket(context, zmq.SUB, _FEED_HIGH_WATER_MARK)
+        self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
+        self._socket.set(zmq.SUBSCRIBE, b"")
+        self._socket.connect(str(address))
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch for reading; it is edge-triggered: read until there is nothing."""
+        return self._socket.fileno()
+
+    def receive(self) -> list[bytes] | None:
+        """Return the frames of one message, None if nothing waits."""
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def close(self) -> None:
+        """Close."""
+        self._socket.close(0)
+
+
+def can_bind(address: Address) -> bool:
+    """Whether nobody listens on this address at this moment: another process is going to."""
+    if address.transport == "ipc":
+        return True  # a path is its owner's
+    host = _LOCALHOST if address.host == "localhost" else address.host
+    with contextlib.suppress(OSError, OverflowError):
+        family, kind, protocol, _, place = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            probe.listen(1)
+            return True
+    return False
+
+
+def _bind(bound: "zmq.Socket[bytes]", address: Address) -> Address:
+    """Bind a socket and return the address with the real port."""
+    try:
+        bound.bind(_bindable(address))
+    except zmq.ZMQError as error:
+        raise BindError(f"cannot listen on {address}: {os.strerror(error.errno or 0)}") from error
+    if address.port != 0:
+        return address
+    endpoint = bound.getsockopt_string(zmq.LAST_ENDPOINT)
+    return address.with_port(int(endpoint.rpartition(":")[2]))
+
+
 def _socket(
     context: "zmq.Context[zmq.Socket[bytes]]",
     kind: int,
@@ -179,7 +281,7 @@ def _socket(
 
 
 def _bindable(address: Address) -> str:
-    return f"tcp://127.0.0.1:{address.port}" if address.host == "localhost" else str(address)
+    return f"tcp://{_LOCALHOST}:{address.port}" if address.host == "localhost" else str(address)
 
 
 def _is_readable(socket: "zmq.Socket[bytes]") -> bool:

@@ -32,7 +32,9 @@ class PolicyConfig(Options):
 class SchedulerConfig(Options):
     """Accepts tasks, hands them to workers, and decides how many workers there shall be."""
 
-    scheduler_address: Annotated[Address, Option("where to listen; port 0: any free one", positional=True, allowed=AN_ADDRESS)]
+    scheduler_address: Annotated[
+        Address, Option("where to listen; port 0: any free one", positional=True, allowed=AN_ADDRESS)
+    ]
     object_storage_address: Annotated[
         Address | None,
         Option("object storage that runs already", "-osa", CONNECTABLE, default_text="one is started at port + 1"),

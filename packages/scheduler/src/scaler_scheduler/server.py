@@ -19,8 +19,12 @@ from scaler_runtime.transport import BindError
 from scaler_scheduler.config import SchedulerConfig
 from scaler_scheduler.core.scheduler import SchedulerCore
 from scaler_scheduler.core.settings import Settings
+from scaler_scheduler.listening import listen
+from scaler_scheduler.monitor import Monitor
 from scaler_scheduler.policies.registry import parse_policy
+from scaler_scheduler.storage_figures import StorageFigures
 
+SCHEDULER, MONITOR = "scheduler", "monitor"
 MAX_UNFINISHED_TASKS = 500_000
 MAX_UNFINISHED_BYTES = 128 << 20
 """The credit of each client: what it may have submitted that is not finished."""
@@ -28,6 +32,10 @@ MAX_UNFINISHED_BYTES = 128 << 20
 ADAPTER_SILENT_SECONDS = 10.0
 DETACHED_SECONDS = 3.0
 """How long the connection of a worker or host may be away before what it holds runs elsewhere."""
+
+
+OnListening = Callable[[str, Address], None]
+"""Is told what listens where."""
 
 
 class Channel(Protocol):
@@ -49,8 +57,9 @@ def run_child(arguments: tuple[SchedulerConfig, int], channel: Channel) -> int:
     config, parent_pid = arguments
     setup_logging(config.logging_config)
 
-    def on_listening(address: Address) -> None:
-        channel.say(("listening", str(address)))
+    def on_listening(role: str, address: Address) -> None:
+        if role == SCHEDULER:
+            channel.say(("listening", str(address)))
 
     try:
         return run_program(partial(serve, config, on_listening=on_listening), config.process_config, parent_pid)
@@ -59,7 +68,7 @@ def run_child(arguments: tuple[SchedulerConfig, int], channel: Channel) -> int:
         return 1
 
 
-async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listening: Callable[[Address], None]) -> int:
+async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listening: OnListening) -> int:
     """Serve until `stopping` is set or a client shuts the scheduler down."""
     instance_id = new_id()
     context: zmq.Context[Any] = zmq.Context(config.process_config.worker_io_threads)
@@ -76,16 +85,23 @@ async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listenin
     )
     core = SchedulerCore(_settings(config, instance_id), time.monotonic())
     try:
-        server = Server(context, config.scheduler_address, core, sessions)
+        listening = listen(context, config)
+        server = Server(listening.scheduler, core, sessions)
+        monitor = Monitor(
+            listening.monitor, core.state, server, StorageFigures(context, listening.object_storage_address)
+        )
         warn_if_exposed(server.address)
-        on_listening(server.address)
+        on_listening(SCHEDULER, server.address)
+        on_listening(MONITOR, listening.monitor.address)
         stopper = asyncio.create_task(_stop_when(stopping, server))
         try:
+            monitor.start()
             await server.run()
         finally:
+            monitor.close()
             stopper.cancel()
     finally:
-        context.term()
+        context.destroy(linger=0)
     return 0
 
 
@@ -106,6 +122,6 @@ def _settings(config: SchedulerConfig, instance_id: bytes) -> Settings:
     )
 
 
-def _announce(address: Address) -> None:
-    sys.stdout.write(f"scheduler listening on {address}\n")
+def _announce(role: str, address: Address) -> None:
+    sys.stdout.write(f"{role} listening on {address}\n")
     sys.stdout.flush()

@@ -169,7 +169,13 @@ struct EndTask {
 
 struct WorkersDrained { workerIds @0 :List(Text); }
 
-struct HostReport { workers @0 :List(WorkerReport); }
+struct HostReport {
+  workers          @0 :List(WorkerReport);
+  cpu              @1 :Float64; # of the host: percent of one core, since the last report
+  rss              @2 :UInt64;  # of the host: bytes
+  freeMemory       @3 :UInt64;  # of the machine: bytes
+  roundTripSeconds @4 :Float64; # of the last heartbeat
+}
 
 struct WorkerReport {
   workerId    @0 :Text;
@@ -177,6 +183,11 @@ struct WorkerReport {
   incarnation @2 :UInt32;
   pid         @3 :UInt32;
   state       @4 :Text;
+  cpu         @5 :Float64;      # sum over its processes: percent of one core, since the last report
+  rss         @6 :UInt64;       # sum over its processes: bytes
+  hasTask     @7 :Bool;         # a task has begun and not ended in it
+  taskLock    @8 :Bool;         # that task holds the worker's slot: it has not lent it
+  suspended   @9 :UInt32;       # tasks that wait for nested ones, their slot lent
 }
 
 struct ProcessEnded {

@@ -7,16 +7,17 @@ from scaler_runtime.core import Peer
 from scaler_scheduler.core.clients import Clients
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.settings import Settings
-from scaler_scheduler.core.state import Adapter, Group, Outbox, State
+from scaler_scheduler.core.state import Adapter, Full, Group, Outbox, State, Worker
 from scaler_scheduler.policies.snapshot import NO_LIMIT
 
-GONE = frozenset({"gone", "lost"})
+GONE = frozenset({"gone", "failed", "lost"})
 """States in which a group does not exist any more."""
 
-NOT_YET_READY = frozenset({"requested", "pending", "running"})
+LEAVING = frozenset({"draining", "stopping"})
+"""States of a group on its way out. States that are in neither of both, known or not, leave it as it is."""
 
-TOO_MUCH = "WorkerGroupTooMuch"
-_REFUSED = frozenset({TOO_MUCH, "UnknownAction"})
+REFUSALS = frozenset({"WorkerGroupTooMuch", "UnknownAction"})
+"""Statuses that say that there will be no such group. All others are information."""
 
 
 class Adapters:
@@ -29,6 +30,7 @@ class Adapters:
         self._dispatch = dispatch
         self._clients = clients
         self._minted = 0
+        self._draining: dict[str, tuple[Adapter, Group]] = {}
 
     def on_report(self, peer: Peer, report: m.AdapterReport) -> None:
         """Take in capacity and groups; groups that the scheduler does not know are adopted."""
@@ -38,20 +40,24 @@ class Adapters:
             capacity = "no limit" if report.max_worker_groups == NO_LIMIT else report.max_worker_groups
             self._out.log(INFO, f"adapter {report.name} joined: capacity {capacity}, {len(report.groups)} groups")
         adapter.report = report
-        if adapter.full_at is not None and adapter.full_at != report.max_worker_groups:
-            adapter.full_at = None
+        refused = [status for status in report.statuses if self._is_refusal(adapter, status)]
         present = {entry.group_id for entry in report.groups}
         for group in list(adapter.groups.values()):
             if group.group_id not in present and group.since_revision <= report.revision:
-                self._gone(adapter, group, "no longer reported")
+                self._gone(adapter, group, "lost", "its adapter does not report it any more")
         for entry in report.groups:
             self._on_group(adapter, entry)
-        for status in report.statuses:
-            self._on_status(adapter, status)
+        full = adapter.full
+        if refused:
+            adapter.full = Full(report.max_worker_groups, adapter.supply)
+        elif full is not None and (full.capacity != report.max_worker_groups or adapter.supply < full.groups):
+            adapter.full = None
 
     def leave(self, adapter: Adapter, reason: str) -> None:
         """An adapter that is silent or gone is not scaled any more; its workers go on."""
         del self._state.adapters[adapter.peer]
+        for group_id in adapter.groups:
+            self._draining.pop(group_id, None)
         self._out.log(
             WARNING, f"adapter {adapter.name} is gone: {reason}; {len(adapter.groups)} groups are left to themselves"
         )
@@ -67,29 +73,31 @@ class Adapters:
 
     def drain(self, adapter: Adapter, group: Group, reason: str) -> None:
         """Give a group's workers nothing new; once they are empty, the adapter is asked to end it."""
-        group.draining = True
         group.reason = reason
-        for worker_id in self.workers_of(group):
-            self._dispatch.drain(self._state.workers[worker_id])
+        self._drain(adapter, group)
         self._out.log(INFO, f"draining worker group {group.group_id} of {adapter.name}: {reason}")
 
-    def workers_of(self, group: Group) -> list[str]:
-        """Return the ids of the group's workers that are connected."""
-        return [
-            worker_id
-            for worker_id in group.worker_ids
-            if worker_id in self._state.workers and self._state.workers[worker_id].group_id == group.group_id
-        ]
+    def workers_of(self, group: Group) -> list[Worker]:
+        """Return the group's workers that are connected."""
+        return list(self._state.members.get(group.group_id, {}).values())
 
     def settle(self) -> None:
         """Stop drained groups and send every adapter its desired state, if that has changed."""
+        empty = [pair for pair in self._draining.values() if not any(w.slices for w in self.workers_of(pair[1]))]
+        for adapter, group in empty:
+            del self._draining[group.group_id]
+            group.stopping = True
+            adapter.changed = True
         for adapter in self._state.adapters.values():
-            for group in adapter.groups.values():
-                if group.draining and not group.stopping and self._is_empty(group):
-                    group.stopping = True
-                    adapter.changed = True
             if adapter.changed:
                 self._command(adapter)
+
+    def _drain(self, adapter: Adapter, group: Group) -> None:
+        group.draining = True
+        self._draining[group.group_id] = adapter, group
+        for worker in self.workers_of(group):
+            if not worker.draining:
+                self._dispatch.drain(worker)
 
     def _command(self, adapter: Adapter) -> None:
         adapter.changed = False
@@ -106,41 +114,54 @@ class Adapters:
     def _on_group(self, adapter: Adapter, entry: m.GroupReport) -> None:
         group = adapter.groups.get(entry.group_id)
         if group is None:
-            if entry.state in GONE or entry.state == "stopping":
+            if entry.state in GONE:
                 return
-            group = adapter.groups[entry.group_id] = Group(entry.group_id, entry.capabilities)
+            group = self._adopt(adapter, entry)
         before, group.state = group.state, entry.state
-        group.worker_ids = entry.worker_ids
         if entry.state in GONE:
-            self._gone(adapter, group, entry.reason)
-        elif before != entry.state or group.reason != entry.reason:
-            group.reason = entry.reason or group.reason
-            if entry.state == "pending" and entry.reason:
-                self._warn_of_failure(adapter, group)
-
-    def _gone(self, adapter: Adapter, group: Group, reason: str) -> None:
-        del adapter.groups[group.group_id]
-        if group.stopping:
-            self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} has ended")
+            self._gone(adapter, group, entry.state, entry.reason)
             return
-        group.reason = reason
-        self._warn_of_failure(adapter, group)
+        if entry.state in LEAVING and not group.leaving:
+            self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} is {entry.state}: {entry.reason}")
+            group.stopping = True
+        news = (before, group.reason) != (entry.state, entry.reason)
+        group.reason = entry.reason or group.reason
+        if news and entry.state == "pending" and entry.reason:
+            self._warn(adapter, f"worker group {group.group_id} of {adapter.name} is pending: {entry.reason}")
 
-    def _warn_of_failure(self, adapter: Adapter, group: Group) -> None:
-        text = f"worker group {group.group_id} of {adapter.name} is {group.state}: {group.reason}"
+    def _adopt(self, adapter: Adapter, entry: m.GroupReport) -> Group:
+        """Take in a group that this adapter has not been asked for: it was another's, or another scheduler's."""
+        group = Group(entry.group_id, entry.capabilities)
+        for other in self._state.adapters.values():
+            former = other.groups.pop(entry.group_id, None)
+            if former is not None:
+                group.draining, group.stopping = former.draining, former.stopping
+        adapter.groups[entry.group_id] = group
+        adapter.changed |= group.stopping
+        if not group.stopping and (group.draining or any(worker.draining for worker in self.workers_of(group))):
+            self._drain(adapter, group)
+        return group
+
+    def _gone(self, adapter: Adapter, group: Group, state: str, reason: str) -> None:
+        del adapter.groups[group.group_id]
+        self._draining.pop(group.group_id, None)
+        text = f"worker group {group.group_id} of {adapter.name} is {state}: {reason}"
+        if group.leaving or state == "gone":
+            self._out.log(INFO, text)
+        else:
+            self._warn(adapter, text)
+
+    def _warn(self, adapter: Adapter, text: str) -> None:
         self._out.log(WARNING, text)
         if not self._state.workers:
             self._clients.hint_waiting(f"worker groups fail: {adapter.name}", f"no worker can run your tasks: {text}")
 
-    def _on_status(self, adapter: Adapter, status: m.GroupStatus) -> None:
-        if status.status not in _REFUSED:
-            return
-        group = adapter.groups.pop(status.group_id, None)
-        if group is not None:
-            self._out.log(WARNING, f"{adapter.name} refused {status.group_id}: {status.status} {status.reason}")
-            adapter.changed = True
-        if status.status == TOO_MUCH:
-            adapter.full_at = adapter.report.max_worker_groups
-
-    def _is_empty(self, group: Group) -> bool:
-        return all(not self._state.workers[worker_id].slices for worker_id in self.workers_of(group))
+    def _is_refusal(self, adapter: Adapter, status: m.GroupStatus) -> bool:
+        """Call off a group that is refused; no other is asked for until the adapter has more room."""
+        group = adapter.groups.get(status.group_id)
+        if status.status not in REFUSALS or group is None or group.leaving:
+            return False
+        self._out.log(WARNING, f"{adapter.name} refused {status.group_id}: {status.status} {status.reason}")
+        group.stopping = True
+        adapter.changed = True
+        return True

@@ -11,7 +11,7 @@ RECALL_WORTH_SECONDS = 0.001
 STUCK_SECONDS = 0.02
 """A worker that has answered nothing for so long may be busy with a long task, whatever the estimates say."""
 
-_DONORS_LOOKED_AT = 32
+_LOOKED_AT = 32
 
 
 class Balance:
@@ -29,7 +29,7 @@ class Balance:
             self._idle[worker] = None
         else:
             self._idle.pop(worker, None)
-        if worker.outstanding > 1 and not worker.draining and not any(p.recalling for p in worker.slices.values()):
+        if worker.outstanding > 1 and not worker.recalls and not worker.draining and not worker.stopped:
             self._donors[worker] = None
         else:
             self._donors.pop(worker, None)
@@ -41,23 +41,22 @@ class Balance:
 
     def is_wanted(self, lanes: Lanes) -> bool:
         """Whether somebody has nothing to do, and nothing is ready for him, while somebody has queued tasks."""
-        return bool(self._donors) and bool(self._unsupplied(lanes))
+        idle = islice(self._idle, _LOOKED_AT)
+        return bool(self._donors) and not all(lanes.has_ready(worker) for worker in idle)
 
     def donors(self, now: float, lanes: Lanes) -> list[Worker]:
         """Return who shall give tasks back now, at most one for each idle worker that is not being supplied already."""
         spare = len(self._idle) - self.recalls
         if spare <= 0 or not self._donors:
             return []
-        idle = self._unsupplied(lanes)
-        loaded = sorted(islice(self._donors, _DONORS_LOOKED_AT), key=_load, reverse=True)
-        return [
-            donor
-            for donor in loaded
-            if _is_worth_a_recall(donor, now) and any(lanes.suits_queued(worker, donor) for worker in idle)
-        ][:spare]
-
-    def _unsupplied(self, lanes: Lanes) -> list[Worker]:
-        return [worker for worker in islice(self._idle, _DONORS_LOOKED_AT) if not lanes.has_ready(worker)]
+        found: list[Worker] = []
+        for donor in sorted(islice(self._donors, _LOOKED_AT), key=_load, reverse=True):
+            if len(found) < spare and _is_worth_a_recall(donor, now) and lanes.is_wanted(donor):
+                found.append(donor)
+            else:  # it goes to the end, so that all are looked at in turn
+                del self._donors[donor]
+                self._donors[donor] = None
+        return found
 
 
 def _load(worker: Worker) -> float:

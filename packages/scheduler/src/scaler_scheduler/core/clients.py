@@ -11,6 +11,10 @@ from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Client, Function, Outbox, State
 
 MAX_FUNCTIONS_OF_A_CLIENT = 10_000
+CAPABILITIES_IGNORED = (
+    "capabilities of tasks are ignored: start the scheduler with "
+    '--policy-content "allocate=capability; scaling=..." to have them heeded'
+)
 
 
 class Clients:
@@ -34,33 +38,39 @@ class Clients:
         for batch in list(client.batches.values()):
             self._dispatch.abandon(batch, force=True)
         self._dispatch.lanes.forget(client)
-        self._forget(client, list(client.functions))
+        for function in list(client.functions.values()):
+            self._forget(client, function)
         self._out.log(INFO, f"client {client.name} left ({reason}); {unfinished} unfinished tasks dropped")
 
     def on_define(self, client: Client, define: m.DefineFunction) -> None:
         """Keep a function; the same bytes have the same id, whoever defines them."""
-        if len(client.functions) >= MAX_FUNCTIONS_OF_A_CLIENT:
+        if define.function_id not in client.functions and len(client.functions) >= MAX_FUNCTIONS_OF_A_CLIENT:
             raise ProtocolError(f"client {client.name} keeps more than {MAX_FUNCTIONS_OF_A_CLIENT} functions")
         function = self._state.functions.get(define.function_id)
         if function is None:
             function = Function(define.function_id, define.name, define.payload)
             self._state.functions[define.function_id] = function
         function.clients.add(client.peer)
-        client.functions.add(define.function_id)
+        client.functions[define.function_id] = function
 
     def on_forget(self, client: Client, forget: m.ForgetFunctions) -> None:
         """Drop what the client will not use without defining it again."""
-        self._forget(client, forget.function_ids)
+        for function_id in forget.function_ids:
+            function = client.functions.get(function_id)
+            if function is not None:
+                self._forget(client, function)
 
     def on_submit(self, client: Client, batch: m.SubmitBatch) -> None:
         """Take in a batch as far as the waiting limit allows; the rest is answered at once."""
         if batch.batch_id in client.batches:
             return
-        function = self._state.functions.get(batch.function_id)
-        if function is None or client.peer not in function.clients:
+        function = client.functions.get(batch.function_id)
+        if function is None:
             text = "the scheduler does not know the function of this task"
             self._dispatch.answer(client, batch.batch_id, range(batch.count), Status.REFUSED, text)
             return
+        if batch.capabilities and not self._settings.policies.allocate.heeds_capabilities:
+            self.hint(client, "capabilities ignored", CAPABILITIES_IGNORED)
         accepted = self._admitted(batch)
         self._dispatch.submit(client, batch, function, accepted)
         if accepted < batch.count:
@@ -75,6 +85,8 @@ class Clients:
         for start, count in zip(numbers(U32, cancel.starts), numbers(U32, cancel.counts), strict=True):
             if batch is not None and cancel.batch_id in client.batches:
                 self._dispatch.cancel(batch, start, start + count)
+            else:
+                self._state.counts.canceled_not_found += count
 
     def on_abandon(self, client: Client, abandon: m.AbandonBatches) -> None:
         """Drop batches; what runs ends unheard."""
@@ -108,22 +120,22 @@ class Clients:
             if client.ready_tasks:
                 self.hint(client, cause, text)
 
-    def _forget(self, client: Client, function_ids: list[bytes]) -> None:
-        for function_id in function_ids:
-            client.functions.discard(function_id)
-            function = self._state.functions.get(function_id)
-            if function is not None:
-                function.clients.discard(client.peer)
-                self._dispatch.release(function)
+    def _forget(self, client: Client, function: Function) -> None:
+        del client.functions[function.function_id]
+        function.clients.discard(client.peer)
+        self._dispatch.release(function)
 
     def _admitted(self, batch: m.SubmitBatch) -> int:
-        """Return how many tasks may come in: the places on workers and the limit beyond. Nested ones always may."""
+        """Return how many tasks may come in: the places on workers and the limit beyond.
+
+        Nested ones always may, and those of a batch that a scheduler before this one had taken in and begun.
+        """
         limit = self._settings.max_number_of_tasks_waiting
-        if limit < 0 or batch.priority > 0:
+        if limit < 0 or batch.priority > 0 or batch.finished:
             return batch.count
         places = sum(
             max(0, worker.queue_size - worker.outstanding)
             for worker in self._state.workers.values()
-            if not worker.draining
+            if not worker.draining and not worker.stopped
         )
         return max(0, min(batch.count, limit + places - self._dispatch.lanes.ready_tasks))

@@ -3,6 +3,8 @@
 Decides how many tasks a slice has by time, never by the number the client packed together.
 """
 
+from itertools import accumulate
+
 from scaler_protocol.batch import F64, U8, U32, U64, Status, column, covering, numbers, offsets
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import (
@@ -18,7 +20,7 @@ from scaler_protocol.messages import (
 )
 from scaler_scheduler.core.balance import Balance
 from scaler_scheduler.core.hungry import room
-from scaler_scheduler.core.lanes import Lane, Lanes
+from scaler_scheduler.core.lanes import Lanes
 from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State, Worker
 from scaler_scheduler.policies.allocate import AllocationPolicy
 
@@ -31,6 +33,7 @@ class Dispatch:
 
     def __init__(self, state: State, out: Outbox, allocate: AllocationPolicy) -> None:
         self._state = state
+        self._counts = state.counts
         self._out = out
         self.lanes = Lanes(allocate)
         self._balance = Balance()
@@ -55,6 +58,7 @@ class Dispatch:
         )
         function.batches += 1
         client.batches[submitted.batch_id] = batch
+        self._counts.inactive += batch.unfinished
         self._count_unfinished(batch, batch.unfinished)
         for start, stop in ready:
             batch.lane.ready.add(batch, start, stop)
@@ -66,42 +70,46 @@ class Dispatch:
         """
         batch.lane.ready.remove(batch, 0, batch.submitted.count)
         batch.abandoned = True
+        self._counts.canceled += batch.unfinished
         self._count_unfinished(batch, -batch.unfinished)
         self._close_batch(batch)
-        for worker in list(self._state.workers.values()):
-            pieces = [piece for piece in worker.slices.values() if piece.batch is batch]
-            self._recall(worker, [(piece, piece.next) for piece in pieces if not piece.recalling])
-            if force:
-                for piece in pieces:
-                    self._end_task(worker, piece, ANY_TASK)
+        batch.forced = force
+        held = [piece for piece in batch.slices.values() if piece.is_held]
+        for worker in {piece.worker: None for piece in held}:
+            mine = [piece for piece in held if piece.worker is worker and not piece.recalling]
+            self._recall(worker, [(piece, piece.next) for piece in mine])
+        for piece in held if force else ():
+            self._end_task(piece, ANY_TASK)
 
     def cancel(self, batch: Batch, start: int, stop: int) -> None:
         """End tasks [start, stop) without a result where that is still possible; each is answered once it ended."""
+        unknown = stop - start
         for low, high in batch.lane.ready.remove(batch, start, stop):
+            unknown -= high - low
+            self._counts.canceled += high - low
             self.answer(batch.client, batch.submitted.batch_id, range(low, high), Status.CANCELLED, "")
             self._finish(batch, high - low)
-        for worker in list(self._state.workers.values()):
-            for piece in list(worker.slices.values()):
-                if piece.batch is batch and piece.next < stop and piece.stop > start:
-                    batch.cancelling.update(range(max(start, piece.next), min(stop, piece.stop)))
-                    self._pursue_cancel(worker, piece, asked=None)
+        for piece in list(batch.slices.values()):
+            if piece.next < stop and piece.stop > start:
+                held = range(max(start, piece.next), min(stop, piece.stop))
+                unknown -= len(held)
+                self._counts.canceling += len(held) - len(batch.cancelling.intersection(held))
+                batch.cancelling.update(held)
+                self._pursue(piece, asked=None)
+        self._counts.canceled_not_found += unknown
 
     # ---- assigning
 
     def assign(self) -> None:
         """Give ready tasks to hungry workers until one of both runs out."""
-        passed_over: list[tuple[Lane, Worker]] = []
         while (found := self.lanes.next()) is not None:
             lane, batch, worker = found
             known = self._state.durations.of(batch.function.function_id)
             count = min(room(worker, known), lane.fair_part())
-            if count < 1:
+            if count < 1:  # it has tasks, so that it answers, and takes part again then
                 lane.hungry.set_aside()
-                passed_over.append((lane, worker))
                 continue
             self._assign(batch, worker, count, UNKNOWN_TASK_SECONDS if known is None else known)
-        for lane, worker in passed_over:
-            lane.hungry.update(worker)
 
     def _assign(self, batch: Batch, worker: Worker, count: int, task_seconds: float) -> None:
         submitted = batch.submitted
@@ -113,9 +121,11 @@ class Dispatch:
             stop = batch.starts[high]  # end where a block ends, so that no block is sent and read twice
         self._define(worker, batch.function)
         self._state.slice_count += 1
-        piece = Slice(self._state.slice_count, batch, start, stop, task_seconds)
+        piece = Slice(self._state.slice_count, batch, worker, start, stop, task_seconds)
         batch.lane.ready.take(batch, stop - start, (stop - start) * task_seconds)
+        self._counts.running += stop - start
         worker.slices[piece.slice_id] = piece
+        batch.slices[piece.slice_id] = piece
         self._change_load(worker, stop - start, task_seconds)
         self._out.send(
             worker.peer,
@@ -137,8 +147,9 @@ class Dispatch:
         )
 
     def _define(self, worker: Worker, function: Function) -> None:
-        if function.function_id not in worker.functions:
-            worker.functions.add(function.function_id)
+        if function not in worker.functions:
+            worker.functions[function] = None
+            function.workers[worker] = None
             self._out.send(worker.peer, DefineFunction(function.function_id, function.name, function.payload))
 
     # ---- answers
@@ -150,17 +161,19 @@ class Dispatch:
             return
         starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
         first, done = piece.next, sum(counts)
-        if starts[0] != first or starts[-1] + counts[-1] != first + done or first + done > piece.stop:
-            raise ProtocolError(f"results for [{starts[0]}, {starts[-1] + counts[-1]}) of [{first}, {piece.stop})")
+        in_place = list(accumulate(counts, initial=first))
+        if in_place.pop() > piece.stop or in_place != list(starts):
+            raise ProtocolError(f"results for runs {in_place[:10]} are out of place in [{first}, {piece.stop})")
         batch = piece.batch
         piece.next += done
         worker.progressed_at = now
         self._state.durations.add(batch.function.function_id, sum(numbers(F64, results.durations)), done)
         if piece.next == piece.stop:
-            self._close_slice(worker, piece)
+            self._close_slice(piece)
         self._change_load(worker, -done, piece.task_seconds)
         if batch.abandoned:
             return
+        self._counts.add_results(results.statuses, counts, done)
         if batch.cancelling:
             batch.cancelling.difference_update(range(first, first + done))
         results.slice_id = 0
@@ -186,58 +199,82 @@ class Dispatch:
             ),
         )
 
-    def fail(self, batch: Batch, task: int, status: Status, text: str) -> None:
-        """End one task, which is in no slice and not ready, without a result."""
-        if not batch.abandoned:
-            batch.cancelling.discard(task)
-            self.answer(batch.client, batch.submitted.batch_id, range(task, task + 1), status, text)
-            self._finish(batch, 1)
+    def run_again(self, piece: Slice) -> None:
+        """Make the tasks of a slice that no worker holds ready again."""
+        del piece.batch.slices[piece.slice_id]
+        self._requeue(piece.batch, piece.next, piece.stop)
 
-    def requeue(self, batch: Batch, start: int, stop: int) -> None:
+    def fail_one(self, piece: Slice, task: int, status: Status, text: str) -> None:
+        """End one task of a slice that no worker holds; the others are ready again."""
+        del piece.batch.slices[piece.slice_id]
+        self._requeue(piece.batch, piece.next, task)
+        self._requeue(piece.batch, task + 1, piece.stop)
+        self._fail(piece.batch, task, status, text)
+
+    def on_returned(self, worker: Worker, returned: SlicesReturned) -> None:
+        """Take back what a worker has not begun. What is said of slices that were given up is late: dropped."""
+        limits = zip(numbers(U64, returned.slice_ids), numbers(U32, returned.limits), strict=True)
+        found = [(worker.slices[slice_id], limit) for slice_id, limit in limits if slice_id in worker.slices]
+        for piece, limit in found:
+            if limit < piece.next:
+                raise ProtocolError(f"a slice answered up to {piece.next} is returned from {limit}")
+        for piece, limit in found:
+            if piece.recalling:
+                self._take_back(piece, limit)
+        self._balance.note(worker)
+
+    def _take_back(self, piece: Slice, limit: int) -> None:
+        worker, stop = piece.worker, piece.stop
+        self._end_recall(piece)
+        if limit < stop:
+            piece.stop = limit
+            if piece.next == limit:
+                self._close_slice(piece)
+            self._change_load(worker, limit - stop, piece.task_seconds)
+            self._requeue(piece.batch, limit, stop)
+        if piece.next < piece.stop:
+            self._pursue(piece, asked=piece.limit)
+
+    def _requeue(self, batch: Batch, start: int, stop: int) -> None:
         """Make tasks that were in a slice ready again, but for those that are being cancelled."""
         if batch.abandoned:
             return
-        for task in sorted(task for task in batch.cancelling if start <= task < stop):
+        doomed = sorted(task for task in batch.cancelling if start <= task < stop)
+        self._counts.inactive += stop - start - len(doomed)
+        for task in doomed:
             batch.lane.ready.add(batch, start, task)
-            self.fail(batch, task, Status.CANCELLED, "")
+            self._fail(batch, task, Status.CANCELLED, "")
             start = task + 1
         batch.lane.ready.add(batch, start, stop)
 
-    def on_returned(self, worker: Worker, returned: SlicesReturned) -> None:
-        """Take back what a worker has not begun."""
-        for slice_id, limit in zip(numbers(U64, returned.slice_ids), numbers(U32, returned.limits), strict=True):
-            piece = worker.slices.get(slice_id)
-            if piece is None or not piece.recalling:
-                continue
-            piece.recalling = False
-            self._balance.recalls -= 1
-            if limit < piece.next:
-                raise ProtocolError(f"a slice answered up to {piece.next} is returned from {limit}")
-            if limit < piece.stop:
-                start, stop = limit, piece.stop
-                piece.stop = limit
-                if piece.next == piece.stop:
-                    self._close_slice(worker, piece)
-                self._change_load(worker, start - stop, piece.task_seconds)
-                self.requeue(piece.batch, start, stop)
-            self._pursue_cancel(worker, piece, asked=piece.limit)
-        self._balance.note(worker)
+    def _fail(self, batch: Batch, task: int, status: Status, text: str) -> None:
+        """End one task, which is in no slice and not ready, without a result."""
+        if not batch.abandoned:
+            batch.cancelling.discard(task)
+            self._counts.add_ended(status, 1)
+            self.answer(batch.client, batch.submitted.batch_id, range(task, task + 1), status, text)
+            self._finish(batch, 1)
 
-    def _pursue_cancel(self, worker: Worker, piece: Slice, asked: int | None) -> None:
-        """Go on with ending the tasks of a slice that are being cancelled.
+    def _pursue(self, piece: Slice, asked: int | None) -> None:
+        """Go on with taking back what of a slice shall not run on its worker, or not at all.
 
-        `asked`: the limit of the recall just answered, if any. A worker that keeps more than that has begun it.
+        `asked`: the limit of the recall just answered, if any. A worker that keeps more has begun the last of it.
         """
-        doomed = [task for task in piece.batch.cancelling if piece.next <= task < piece.stop]
-        if not doomed or piece.recalling:
+        if piece.recalling or not piece.is_held:
             return
+        batch = piece.batch
+        doomed = [task for task in batch.cancelling if piece.next <= task < piece.stop]
+        unwanted = batch.abandoned or piece.worker.draining
         if asked is not None and piece.stop > asked:
-            if piece.stop - 1 in doomed:
-                self._end_task(worker, piece, piece.stop - 1)
-            return
-        self._recall(worker, [(piece, min(doomed))])
+            if batch.forced:
+                self._end_task(piece, ANY_TASK)
+            elif piece.stop - 1 in doomed:
+                self._end_task(piece, piece.stop - 1)
+        elif unwanted or doomed:
+            self._recall(piece.worker, [(piece, piece.next if unwanted else min(doomed))])
 
-    def _end_task(self, worker: Worker, piece: Slice, task: int) -> None:
+    def _end_task(self, piece: Slice, task: int) -> None:
+        worker = piece.worker
         self._out.send(worker.host, EndTask(worker.worker_id, worker.incarnation, piece.slice_id, task))
 
     def _finish(self, batch: Batch, tasks: int) -> None:
@@ -247,9 +284,14 @@ class Dispatch:
             self._close_batch(batch)
 
     def _count_unfinished(self, batch: Batch, tasks: int) -> None:
+        function = batch.function
         self._state.unfinished_tasks += tasks
-        batch.function.unfinished += tasks
         batch.lane.unfinished += tasks
+        function.unfinished += tasks
+        if function.unfinished:
+            self._state.busy[function] = None
+        else:
+            self._state.busy.pop(function, None)
 
     def _close_batch(self, batch: Batch) -> None:
         del batch.client.batches[batch.submitted.batch_id]
@@ -262,15 +304,20 @@ class Dispatch:
         if function.clients or function.batches or self._state.functions.pop(function.function_id, None) is None:
             return
         self._state.durations.forget(function.function_id)
-        for worker in self._state.workers.values():
-            if function.function_id in worker.functions:
-                worker.functions.discard(function.function_id)
-                self._out.send(worker.peer, ForgetFunctions([function.function_id]))
+        for worker in function.workers:
+            del worker.functions[function]
+            self._out.send(worker.peer, ForgetFunctions([function.function_id]))
+        function.workers.clear()
 
-    def _close_slice(self, worker: Worker, piece: Slice) -> None:
-        del worker.slices[piece.slice_id]
+    def _close_slice(self, piece: Slice) -> None:
+        self._end_recall(piece)
+        del piece.worker.slices[piece.slice_id]
+        del piece.batch.slices[piece.slice_id]
+
+    def _end_recall(self, piece: Slice) -> None:
         if piece.recalling:
             piece.recalling = False
+            piece.worker.recalls -= 1
             self._balance.recalls -= 1
 
     # ---- workers come, change and go
@@ -283,23 +330,34 @@ class Dispatch:
     def give_up(self, worker: Worker) -> list[Slice]:
         """Take everything a worker holds, which the caller makes ready again or fails; the worker stays."""
         held = list(worker.slices.values())
-        self._balance.recalls -= sum(piece.recalling for piece in held)
+        for piece in held:
+            self._end_recall(piece)
+            piece.is_held = False
         worker.slices.clear()
+        self._counts.worker_disconnecting += worker.outstanding
         worker.outstanding = 0
         worker.load_seconds = 0.0
         self.update(worker)
         return held
 
-    def remove(self, worker: Worker) -> None:
-        """Forget a worker, which holds nothing any more."""
+    def remove(self, worker: Worker) -> list[Slice]:
+        """Forget a worker; return what it held, as `give_up`."""
+        held = self.give_up(worker)
         self.lanes.remove(worker)
         self._balance.remove(worker)
+        for function in worker.functions:
+            del function.workers[worker]
+        return held
 
     def drain(self, worker: Worker) -> None:
         """Give the worker nothing more and take back everything it has not begun."""
         worker.draining = True
         self.update(worker)
-        self._recall(worker, [(piece, piece.next) for piece in worker.slices.values() if not piece.recalling])
+        self.recall_all(worker)
+
+    def recall_all(self, worker: Worker) -> None:
+        """Ask for everything the worker has not begun."""
+        self._ask_back(worker, [(piece, piece.next) for piece in worker.slices.values() if not piece.recalling])
 
     def balance(self, now: float) -> None:
         """Recall queued tasks from busy workers while others have nothing to do."""
@@ -313,12 +371,16 @@ class Dispatch:
                 if count > 0:
                     limits.append((piece, piece.stop - count))
                     wanted -= count
-            self._recall(donor, limits)
+            self._ask_back(donor, limits)
 
     @property
     def wants_balance(self) -> bool:
         """Whether somebody is idle while somebody has queued tasks that may become worth a recall with time."""
         return self._balance.is_wanted(self.lanes)
+
+    def _ask_back(self, worker: Worker, limits: list[tuple[Slice, int]]) -> None:
+        self._counts.balance_canceling += sum(piece.stop - limit for piece, limit in limits)
+        self._recall(worker, limits)
 
     def _recall(self, worker: Worker, limits: list[tuple[Slice, int]]) -> None:
         if not limits:
@@ -326,6 +388,7 @@ class Dispatch:
         for piece, limit in limits:
             piece.recalling = True
             piece.limit = limit
+        worker.recalls += len(limits)
         self._balance.recalls += len(limits)
         slice_ids = column(U64, [piece.slice_id for piece, _ in limits])
         self._out.send(worker.peer, RecallSlices(slice_ids, column(U32, [limit for _, limit in limits])))

@@ -2,6 +2,7 @@
 
 _WEIGHT = 0.3
 _MAX_COUNTED = 16
+_MOST_SECONDS = 1e9
 LEAST_SECONDS = 1e-6
 """What the shortest task costs a worker, call and bookkeeping."""
 
@@ -18,7 +19,7 @@ class Durations:
 
     def add(self, function_id: bytes, seconds: float, tasks: int) -> None:
         """Take in that `tasks` tasks took `seconds` together."""
-        each = max(LEAST_SECONDS, seconds / tasks)
+        each = min(max(LEAST_SECONDS, seconds / tasks), _MOST_SECONDS)
         mean = self._mean.get(function_id)
         if mean is None:
             self._mean[function_id] = each

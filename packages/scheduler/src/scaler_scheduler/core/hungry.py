@@ -48,7 +48,7 @@ class HungryWorkers:
         return None
 
     def set_aside(self) -> None:
-        """Remove the first worker until its next `update`."""
+        """Remove the first worker, which `first` has returned, until its next `update`."""
         heapq.heappop(self._heap)
 
     def _is_current(self, entry: tuple[float, int, int, Worker]) -> bool:

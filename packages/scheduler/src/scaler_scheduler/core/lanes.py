@@ -13,6 +13,9 @@ from scaler_scheduler.policies.allocate import AllocationPolicy
 
 LaneKey = tuple[tuple[str, int], ...]
 
+_UNUSED_KEPT = 4
+"""So many lanes without a batch are kept: making one means asking every worker."""
+
 
 class Lane:
     """Tasks that ask for the same capabilities."""
@@ -22,7 +25,7 @@ class Lane:
         self.ready = ReadyQueue(clock)
         self.hungry = HungryWorkers()
         self.batches = 0
-        """Unfinished batches; without any the lane goes, except the one for tasks that ask for nothing."""
+        """Unfinished batches; without any the lane may go, except the one for tasks that ask for nothing."""
         self.unfinished = 0
         """Unfinished tasks of these batches."""
         self.waiting_since: float | None = None
@@ -40,6 +43,7 @@ class Lanes:
         self._allocate = allocate
         self._clock = FairClock()
         self._lanes: dict[LaneKey, Lane] = {}
+        self._unused: dict[LaneKey, Lane] = {}
         self._workers: dict[Worker, list[Lane]] = {}
 
     def __iter__(self) -> Iterator[Lane]:
@@ -53,8 +57,9 @@ class Lanes:
     def enter(self, capabilities: Capabilities) -> Lane:
         """Return the lane for these capabilities, one more batch in it."""
         requested = self._allocate.requested(capabilities)
-        key = tuple(sorted(requested.items()))
+        key = _key(requested)
         lane = self._lanes.get(key)
+        self._unused.pop(key, None)
         if lane is None:
             lane = self._lanes[key] = Lane(requested, self._clock)
             for worker, lanes in self._workers.items():
@@ -69,9 +74,9 @@ class Lanes:
         lane = batch.lane
         lane.batches -= 1
         if lane.batches == 0 and lane.capabilities:
-            del self._lanes[tuple(sorted(lane.capabilities.items()))]
-            for worker in lane.hungry.workers:
-                self._workers[worker].remove(lane)
+            self._unused[_key(lane.capabilities)] = lane
+            if len(self._unused) > _UNUSED_KEPT:
+                self._drop(next(iter(self._unused)))
 
     def update(self, worker: Worker) -> None:
         """Take note of a worker that has come or changed."""
@@ -97,9 +102,15 @@ class Lanes:
         """Whether tasks are ready that the worker may run."""
         return any(lane.ready.tasks for lane in self._workers.get(worker, ()))
 
-    def suits_queued(self, worker: Worker, donor: Worker) -> bool:
-        """Whether the worker may run something that the donor holds."""
-        return any(worker in piece.batch.lane.hungry.workers for piece in donor.slices.values())
+    def is_wanted(self, donor: Worker) -> bool:
+        """Whether somebody who has nothing to do, and for whom nothing is ready, may run something the donor holds."""
+        lanes = (
+            {piece.batch.lane: None for piece in donor.slices.values()}
+            if len(self._lanes) > 1
+            else self._lanes.values()
+        )
+        idle = (lane.hungry.first() for lane in lanes)
+        return any(worker is not None and not worker.outstanding and not self.has_ready(worker) for worker in idle)
 
     def forget(self, client: Client) -> None:
         """Drop what is kept of a client that is gone."""
@@ -117,3 +128,13 @@ class Lanes:
             if worker is not None and first is not None and (best is None or first[0] < best[0]):
                 best = (first[0], lane, first[1], worker)
         return None if best is None else best[1:]
+
+    def _drop(self, key: LaneKey) -> None:
+        del self._unused[key]
+        lane = self._lanes.pop(key)
+        for worker in lane.hungry.workers:
+            self._workers[worker].remove(lane)
+
+
+def _key(capabilities: Capabilities) -> LaneKey:
+    return tuple(sorted(capabilities.items()))

@@ -33,17 +33,18 @@ class ReadyQueue:
 
     def add(self, batch: Batch, start: int, stop: int) -> None:
         """Make tasks [start, stop) of a batch ready."""
+        if start == stop:
+            return
+        if not batch.client.ready_tasks:  # it was idle: what it did not use then is not made up for
+            batch.client.used_seconds = max(batch.client.used_seconds, self._clock.used_seconds)
         batch.ready.add(start, stop)
         batch.client.ready_tasks += stop - start
         self.tasks += stop - start
-        if batch.queued or not batch.ready:
+        if batch.queued:
             return
         batch.queued = True
         queues = self._levels.setdefault(batch.submitted.priority, _Level()).queues
-        if batch.client not in queues:
-            queues[batch.client] = []
-            batch.client.used_seconds = max(batch.client.used_seconds, self._clock.used_seconds)
-        heapq.heappush(queues[batch.client], (batch.order, batch))
+        heapq.heappush(queues.setdefault(batch.client, []), (batch.order, batch))
 
     def first(self) -> tuple[Rank, Batch] | None:
         """Return the batch whose first ready task is next, None if nothing is ready that may be sent out now."""

@@ -1,21 +1,22 @@
 """When to ask the policy, and what follows: growth at once, a surplus once it has lasted, the emptiest groups first."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scaler_runtime.core import Peer
-from scaler_scheduler.core.adapters import NOT_YET_READY, Adapters
+from scaler_scheduler.core.adapters import Adapters
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.settings import Settings
-from scaler_scheduler.core.state import Group, State
+from scaler_scheduler.core.state import Adapter, Group, State
 from scaler_scheduler.policies.snapshot import AdapterView, Demand, Snapshot, Surplus
 
 PAUSE_SECONDS = 0.05
-"""Least time between two decisions; the first after a pause is made at once."""
+"""Least time between two decisions; the first after a pause is made at once, and one for twice as many tasks too."""
 
 
-@dataclass(slots=True)
-class _Lasting:
-    """A surplus since a moment: the least it has been."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Since a moment the surplus has been at least so many workers."""
 
     since: float
     workers: int
@@ -30,19 +31,25 @@ class Scaling:
         self._dispatch = dispatch
         self._adapters = adapters
         self._release_from = now + settings.settling_seconds
-        self._lasting: dict[frozenset[Peer], _Lasting] = {}
+        self._lasting: dict[frozenset[Peer], list[_Step]] = {}
+        """Steps up, each later than the one before."""
         self._next = now
+        self._tasks = 0  # at the last decision
         self._skipped = False
 
     def settle(self, now: float) -> None:
         """Decide, unless that was done a moment ago."""
-        if self._policy.decide is None or not self._state.adapters:
+        managed = [adapter for adapter in self._state.adapters.values() if adapter.report.max_worker_groups]
+        self._skipped = False
+        if self._policy.decide is None or not managed:
+            self._lasting = {}
             return
-        self._skipped = now < self._next
-        if self._skipped:
+        if now < self._next and self._state.unfinished_tasks <= 2 * self._tasks:
+            self._skipped = True
             return
         self._next = now + PAUSE_SECONDS
-        decision = self._policy.decide(self.snapshot())
+        self._tasks = self._state.unfinished_tasks
+        decision = self._policy.decide(self.snapshot(managed))
         for peer, groups in decision.growth.items():
             self._adapters.add_groups(self._state.adapters[peer], groups, decision.reason)
         self._release(decision.surplus, decision.reason, now)
@@ -51,37 +58,35 @@ class Scaling:
         """Return when a decision is wanted without an event: soon, if one was skipped or a surplus is lasting."""
         if self._skipped:
             return self._next
-        ends = [
-            max(lasting.since + self._policy.cooldown_seconds, self._release_from) for lasting in self._lasting.values()
-        ]
+        ends = [self._due(steps[0]) for steps in self._lasting.values()]
         return max(self._next, min(ends)) if ends else None
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, managed: Iterable[Adapter]) -> Snapshot:
         """Return the policy's view of this moment."""
-        managed: set[str] = set()
+        group_ids: set[str] = set()
         views: list[AdapterView] = []
-        for adapter in self._state.adapters.values():
-            if adapter.report.max_worker_groups == 0:
-                continue
-            managed.update(adapter.groups)
-            supply = sum(group.wanted for group in adapter.groups.values())
-            capacity = adapter.report.max_worker_groups
-            if adapter.full_at is not None:
-                capacity = supply
-            elif capacity >= 0:  # what is leaving still takes its place
-                capacity -= len(adapter.groups) - supply
-            report = adapter.report
+        for adapter in managed:
+            group_ids.update(adapter.groups)
+            report, supply = adapter.report, adapter.supply
             views.append(
-                AdapterView(adapter.peer, capacity, max(1, report.workers_per_group), report.capabilities, supply)
+                AdapterView(
+                    peer=adapter.peer,
+                    capacity=report.max_worker_groups,
+                    workers_per_group=max(1, report.workers_per_group),
+                    capabilities=report.capabilities,
+                    groups=supply,
+                    leaving=len(adapter.groups) - supply,
+                    is_full=adapter.full is not None,
+                )
             )
         others = tuple(
             (worker.capabilities, 1)
             for worker in self._state.workers.values()
-            if worker.group_id not in managed and not worker.draining
+            if worker.group_id not in group_ids and not worker.draining
         )
         durations = self._state.durations
         known_seconds, unknown_tasks = 0.0, 0
-        for function in self._state.functions.values():
+        for function in self._state.busy:
             seconds = durations.of(function.function_id)
             if seconds is None:
                 unknown_tasks += function.unfinished
@@ -91,17 +96,21 @@ class Scaling:
         return Snapshot(demands, tuple(views), others, known_seconds, unknown_tasks)
 
     def _release(self, surplus: tuple[Surplus, ...], reason: str, now: float) -> None:
-        lasting: dict[frozenset[Peer], _Lasting] = {}
+        lasting: dict[frozenset[Peer], list[_Step]] = {}
         for item in surplus:
-            before = self._lasting.get(item.adapters)
-            entry = _Lasting(now, item.workers)
-            if before is not None:
-                entry = _Lasting(before.since, min(before.workers, item.workers))
-            if now < max(entry.since + self._policy.cooldown_seconds, self._release_from):
-                lasting[item.adapters] = entry
-            else:
-                self._give_up(item.adapters, entry.workers, reason)
+            before = self._lasting.get(item.adapters, [])
+            since = next((step.since for step in before if step.workers >= item.workers), now)
+            steps = [*(step for step in before if step.workers < item.workers), _Step(since, item.workers)]
+            due = max((step.workers for step in steps if now >= self._due(step)), default=0)
+            if due:
+                self._give_up(item.adapters, due, reason)
+            later = [_Step(step.since, step.workers - due) for step in steps if step.workers > due]
+            if later:
+                lasting[item.adapters] = later
         self._lasting = lasting
+
+    def _due(self, step: _Step) -> float:
+        return max(step.since + self._policy.cooldown_seconds, self._release_from)
 
     def _give_up(self, peers: frozenset[Peer], workers: int, reason: str) -> None:
         candidates = [
@@ -109,7 +118,7 @@ class Scaling:
             for adapter in self._state.adapters.values()
             if adapter.peer in peers
             for group in adapter.groups.values()
-            if group.wanted
+            if not group.leaving
         ]
         for _, adapter, group in sorted(candidates, key=lambda candidate: candidate[0]):
             size = max(1, adapter.report.workers_per_group)
@@ -119,5 +128,5 @@ class Scaling:
 
     def _emptiness(self, group: Group) -> tuple[bool, float]:
         """Return a key by which groups on their way up come first, then the idle ones, then the least loaded."""
-        loads = (self._state.workers[worker_id].load_seconds for worker_id in self._adapters.workers_of(group))
-        return group.state not in NOT_YET_READY, sum(loads)
+        workers = self._adapters.workers_of(group)
+        return bool(workers), sum(worker.load_seconds for worker in workers)

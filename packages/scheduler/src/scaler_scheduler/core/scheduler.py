@@ -49,13 +49,11 @@ class SchedulerCore:
     def handle(self, event: c.Event, now: float) -> list[c.Effect]:
         """Take in one event; the effects are to be carried out in their order.
 
-        Raises `ProtocolError` for a message that is out of place.
+        Raises `ProtocolError` for a message that is out of place, which changes nothing. What was decided before any
+        other error leaves with the effects of the next event: the tables count on it.
         """
-        try:
-            _HANDLERS[type(event)](self, event, now)
-        finally:
-            effects = self._out.take()
-        return effects
+        _HANDLERS[type(event)](self, event, now)
+        return self._out.take()
 
     def next_wakeup(self) -> float | None:
         """Return when `Settle` is wanted at the latest."""
@@ -110,10 +108,10 @@ class SchedulerCore:
         _MESSAGES[kind](self, event.peer, event.message, now)
 
     def on_settle(self, event: c.Settle, now: float) -> None:
+        self._workers.settle(now)
         self._dispatch.assign()
         self._dispatch.balance(now)
         self._balance_at = now + STUCK_SECONDS if self._dispatch.wants_balance else None
-        self._workers.settle(now)
         self._scaling.settle(now)
         self._adapters.settle()
         self._waiting.settle(now)

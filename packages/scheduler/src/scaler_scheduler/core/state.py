@@ -6,10 +6,12 @@ The scheduler keeps intervals, not tasks: every task of a batch is ready, in exa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from scaler_protocol.messages import AdapterReport, Capabilities, Message, SubmitBatch
-from scaler_runtime.core import Dismiss, Effect, Log, Peer, Send, Stop
+from scaler_protocol.messages import AdapterReport, Capabilities, HostReport, Message, SubmitBatch
+from scaler_runtime.core import Effect, Log, Peer, Send, Stop
+from scaler_scheduler.core.counts import TaskCounts
 from scaler_scheduler.core.durations import Durations
 from scaler_scheduler.core.intervals import Intervals
 
@@ -28,6 +30,8 @@ class Function:
     batches: int = 0
     unfinished: int = 0
     """Unfinished tasks of these batches."""
+    workers: dict["Worker", None] = field(default_factory=dict["Worker", None])
+    """Whose current process has it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +41,7 @@ class Client:
     peer: Peer
     name: str
     batches: dict[int, "Batch"] = field(default_factory=dict[int, "Batch"])
-    functions: set[bytes] = field(default_factory=set[bytes])
+    functions: dict[bytes, Function] = field(default_factory=dict[bytes, Function])
     used_seconds: float = 0.0
     congested: bool = False
     noticed: set[str] = field(default_factory=set[str])
@@ -64,7 +68,11 @@ class Batch:
     """Task to the causes of the losses it had; only tasks that had one."""
     cancelling: set[int] = field(default_factory=set[int])
     """Tasks that their client wants ended and that a worker holds."""
+    slices: dict[int, "Slice"] = field(default_factory=dict[int, "Slice"])
+    """Those that are not answered, in the order of assigning."""
     abandoned: bool = False
+    forced: bool = False
+    """Abandoned, and what runs of it shall be ended."""
     queued: bool = False
     """Whether the ready queue holds it."""
 
@@ -75,9 +83,12 @@ class Slice:
 
     slice_id: int
     batch: Batch
+    worker: "Worker"
     next: int
     stop: int
     task_seconds: float
+    is_held: bool = True
+    """Whether the worker has it; else its process is gone, and the host is still to say how."""
     recalling: bool = False
     limit: int = 0
     """Where the recall under way, or the last one, asked it to end."""
@@ -97,7 +108,10 @@ class Worker:
     slices: dict[int, Slice] = field(default_factory=dict[int, Slice])
     outstanding: int = 0
     load_seconds: float = 0.0
-    functions: set[bytes] = field(default_factory=set[bytes])
+    recalls: int = 0
+    """Slices whose return is awaited."""
+    functions: dict[Function, None] = field(default_factory=dict[Function, None])
+    """What its process has been sent."""
     progressed_at: float = 0.0
     draining: bool = False
     stopped_since: float | None = None
@@ -120,8 +134,15 @@ class Host:
     workers: set[str] = field(default_factory=set[str])
     reported: set[str] = field(default_factory=set[str])
     """Workers in its last report."""
+    report: HostReport = field(default_factory=lambda: HostReport([]))
+    """The last one, with figures for monitors."""
+    reported_at: float | None = None
     draining: set[str] = field(default_factory=set[str])
-    """Workers it wants to end and has not been told are empty."""
+    """Workers it wants to end."""
+    undrained: dict[str, None] = field(default_factory=dict[str, None])
+    """Those of them it has not been told are empty."""
+    ended: dict[str, int] = field(default_factory=dict[str, int])
+    """The last incarnation that it said has ended, of each worker, for greetings that come late."""
 
 
 @dataclass(slots=True, eq=False)
@@ -134,14 +155,21 @@ class Group:
     """The first command that named it; a later report without it says that it is gone. 0: the adapter told us of it."""
     state: str = "requested"
     reason: str = ""
-    worker_ids: list[str] = field(default_factory=list[str])
     draining: bool = False
     stopping: bool = False
 
     @property
-    def wanted(self) -> bool:
-        """Whether it counts as supply."""
-        return not self.draining and not self.stopping
+    def leaving(self) -> bool:
+        """Whether it is neither supply nor a victim; until it has gone it takes a place."""
+        return self.draining or self.stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """When an adapter said that another group is too much: its capacity, and the groups it was wanted to have."""
+
+    capacity: int
+    groups: int
 
 
 @dataclass(slots=True, eq=False)
@@ -156,8 +184,13 @@ class Adapter:
     """Of the last command."""
     changed: bool = False
     """Whether the desired state differs from the last command."""
-    full_at: int | None = None
-    """The capacity it had when it said that another group is too much; no growth until that changes."""
+    full: Full | None = None
+    """No growth until there is more room than it had then."""
+
+    @property
+    def supply(self) -> int:
+        """How many groups it shall have."""
+        return sum(not group.leaving for group in self.groups.values())
 
 
 @dataclass(slots=True)
@@ -170,9 +203,14 @@ class State:
     worker_of_peer: dict[Peer, Worker] = field(default_factory=dict[Peer, Worker])
     hosts: dict[Peer, Host] = field(default_factory=dict[Peer, Host])
     adapters: dict[Peer, Adapter] = field(default_factory=dict[Peer, Adapter])
-    lost: dict[tuple[str, int], list[Slice]] = field(default_factory=dict[tuple[str, int], list[Slice]])
-    """Slices of processes that were replaced before their host said how they ended."""
+    members: dict[str, dict[str, Worker]] = field(default_factory=dict[str, dict[str, Worker]])
+    """The workers of each group, whoever asked for it."""
+    lost: dict[tuple[Peer, str, int], list[Slice]] = field(default_factory=dict[tuple[Peer, str, int], list[Slice]])
+    """Slices of processes (host, worker, incarnation) that were replaced before their host said how they ended."""
+    busy: dict[Function, None] = field(default_factory=dict[Function, None])
+    """Functions with unfinished tasks."""
     durations: Durations = field(default_factory=Durations)
+    counts: TaskCounts = field(default_factory=TaskCounts)
     unfinished_tasks: int = 0
     slice_count: int = 0
     batch_count: int = 0
@@ -186,15 +224,17 @@ class State:
 
     def check(self) -> None:
         """Raise `AssertionError` unless the tables agree with each other."""
-        covered: dict[int, int] = {}
         for piece in self.slices():
             assert piece.next < piece.stop, "an answered slice is kept"
-            covered[id(piece.batch)] = covered.get(id(piece.batch), 0) + piece.stop - piece.next
+            assert piece.batch.slices[piece.slice_id] is piece
+            assert piece.is_held == (piece.worker.slices.get(piece.slice_id) is piece)
         unfinished = 0
         for client in self.clients.values():
             assert client.ready_tasks == sum(batch.ready.size for batch in client.batches.values())
             for batch in client.batches.values():
-                assert batch.unfinished == batch.ready.size + covered.get(id(batch), 0), "a task is lost or doubled"
+                spans = [*batch.ready, *((piece.next, piece.stop) for piece in batch.slices.values())]
+                assert batch.unfinished == sum(stop - start for start, stop in spans), "a task is lost"
+                assert all(low[1] <= high[0] for low, high in pairwise(sorted(spans))), "a task is doubled"
                 assert batch.unfinished > 0, "a finished batch is kept"
                 assert batch.queued or not batch.ready, "a ready batch is not queued"
                 assert not batch.abandoned
@@ -204,11 +244,18 @@ class State:
         for worker in self.workers.values():
             held = sum(piece.stop - piece.next for piece in worker.slices.values())
             assert worker.outstanding == held, "a worker's count is off"
+            assert worker.recalls == sum(piece.recalling for piece in worker.slices.values())
             assert self.worker_of_peer[worker.peer] is worker
+            assert self.members[worker.group_id][worker.worker_id] is worker
             assert worker.host not in self.hosts or worker.worker_id in self.hosts[worker.host].workers
-        assert len(self.worker_of_peer) == len(self.workers)
+        assert len(self.worker_of_peer) == len(self.workers) == sum(map(len, self.members.values()))
+        assert all(self.members.values()), "an empty group is kept"
+        groups = [group_id for adapter in self.adapters.values() for group_id in adapter.groups]
+        assert len(groups) == len(set(groups)), "a group has two adapters"
         for function in self.functions.values():
             assert function.clients or function.batches, "a function that nobody uses is kept"
+            assert (function in self.busy) == (function.unfinished > 0)
+            assert all(function in worker.functions for worker in function.workers)
 
 
 class Outbox:
@@ -220,10 +267,6 @@ class Outbox:
     def send(self, peer: Peer, message: Message) -> None:
         """Send a message."""
         self._effects.append(Send(peer, message))
-
-    def dismiss(self, peer: Peer, reason: str) -> None:
-        """Forget a peer."""
-        self._effects.append(Dismiss(peer, reason))
 
     def log(self, level: int, text: str) -> None:
         """Write a line."""

@@ -5,6 +5,7 @@ from logging import INFO, WARNING
 
 from scaler_protocol import messages as m
 from scaler_protocol.batch import Status
+from scaler_protocol.errors import ProtocolError
 from scaler_runtime.core import Peer
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.settings import Settings
@@ -16,6 +17,9 @@ OWN_DOING = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIG
 ORDERLY = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals by which somebody asks a process to leave."""
 
+_MAX_ENDED = 1000
+"""Of so many workers a host's word that they have ended is kept."""
+
 
 class Workers:
     """The scheduler's conversation with workers and hosts."""
@@ -25,21 +29,26 @@ class Workers:
         self._state = state
         self._out = out
         self._dispatch = dispatch
+        self._stopped: dict[Worker, None] = {}
 
     # ---- workers
 
     def on_hello(self, peer: Peer, hello: m.WorkerHello, now: float) -> None:
         """Take in a process. It replaces an earlier one of the same worker, whose end its host will explain."""
+        mine = self._state.worker_of_peer.get(peer)
+        if mine is not None and mine.worker_id != hello.worker_id:
+            raise ProtocolError(f"worker {mine.worker_id} says that it is {hello.worker_id}")
         known = self._state.workers.get(hello.worker_id)
-        if known is not None and (known.host != hello.host_id or known.incarnation > hello.incarnation):
-            self._out.dismiss(peer, f"worker {hello.worker_id} is another process")
+        host = self._state.hosts.get(hello.host_id)
+        if self._is_late(hello, known, host):
+            self._dismiss(peer, f"worker {hello.worker_id} is another process by now")
             return
         if known is not None:
             held = self._remove(known)
             if known.incarnation < hello.incarnation and held:
-                self._state.lost[hello.worker_id, known.incarnation] = held
+                self._state.lost[known.host, known.worker_id, known.incarnation] = held
             else:
-                self._requeue(held)
+                self._run_again(held)
         worker = Worker(
             worker_id=hello.worker_id,
             peer=peer,
@@ -52,10 +61,11 @@ class Workers:
         )
         self._state.workers[worker.worker_id] = worker
         self._state.worker_of_peer[peer] = worker
-        host = self._state.hosts.get(worker.host)
+        self._state.members.setdefault(worker.group_id, {})[worker.worker_id] = worker
+        worker.draining = self._group_leaves(worker.group_id)
         if host is not None:
             host.workers.add(worker.worker_id)
-            worker.draining = worker.worker_id in host.draining
+            worker.draining |= worker.worker_id in host.draining
         if known is None:
             self._out.log(INFO, f"worker {worker.worker_id} is ready; {len(self._state.workers)} workers")
         self._dispatch.update(worker)
@@ -66,6 +76,20 @@ class Workers:
         self._out.log(WARNING, f"worker {worker.worker_id} is lost: {reason}")
         self._after_loss(held, _head(held), f"worker {worker.worker_id}: {reason}", counted=True)
 
+    def _is_late(self, hello: m.WorkerHello, known: Worker | None, host: Host | None) -> bool:
+        """Whether the process that greets is not, or not any more, the worker's current one."""
+        if known is not None and (known.host != hello.host_id or known.incarnation > hello.incarnation):
+            return True
+        return host is not None and host.ended.get(hello.worker_id, -1) >= hello.incarnation
+
+    def _group_leaves(self, group_id: str) -> bool:
+        groups = (adapter.groups.get(group_id) for adapter in self._state.adapters.values())
+        return any(group is not None and group.leaving for group in groups)
+
+    def _dismiss(self, peer: Peer, reason: str) -> None:
+        """Have a process that was given up end, if it is still there."""
+        self._out.send(peer, m.Shutdown(reason))
+
     # ---- hosts
 
     def host_joined(self, peer: Peer, register: m.Register) -> None:
@@ -75,39 +99,45 @@ class Workers:
         self._state.hosts[peer] = host
 
     def host_left(self, host: Host, reason: str) -> None:
-        """Give up the workers of a host that is gone: they end with it."""
+        """Give up the workers of a host that is gone: they end with it, or now."""
         del self._state.hosts[host.peer]
         cause = f"worker host {host.name} is gone: {reason}"
-        for worker_id in host.workers:
-            worker = self._state.workers.get(worker_id)
-            if worker is not None:
-                held = self._remove(worker)
-                self._after_loss(held, _head(held), f"worker {worker_id}: {cause}", counted=True)
-        for key in [key for key in self._state.lost if key[0] in host.workers]:
-            self._requeue(self._state.lost.pop(key))
+        for worker_id in sorted(host.workers):
+            worker = self._state.workers[worker_id]
+            held = self._remove(worker)
+            self._dismiss(worker.peer, cause)
+            self._after_loss(held, _head(held), f"worker {worker_id}: {cause}", counted=True)
+        for key in [key for key in self._state.lost if key[0] == host.peer]:
+            self._run_again(self._state.lost.pop(key))
         self._out.log(INFO, f"{cause}; it had {len(host.workers)} workers")
 
     def on_report(self, host: Host, report: m.HostReport, now: float) -> None:
         """Compare with what a host says of its workers."""
         present = {entry.worker_id for entry in report.workers}
-        for worker_id in host.reported - present:
+        for worker_id in sorted(host.reported - present):
             worker = self._state.workers.get(worker_id)
             if worker is not None and worker.host == host.peer:
-                self._requeue(self._remove(worker))
+                self._run_again(self._remove(worker))
         host.reported = present
+        host.report, host.reported_at = report, now
+        host.draining = {entry.worker_id for entry in report.workers if entry.state == "draining"}
+        host.undrained = {worker_id: None for worker_id in host.undrained if worker_id in host.draining}
         for entry in report.workers:
             worker = self._state.workers.get(entry.worker_id)
             if entry.state == "draining":
-                host.draining.add(entry.worker_id)
-                if worker is not None and not worker.draining:
-                    self._dispatch.drain(worker)
-            if worker is not None and worker.host == host.peer and worker.incarnation == entry.incarnation:
+                host.undrained[entry.worker_id] = None
+            if worker is None or worker.host != host.peer:
+                continue
+            if entry.state == "draining" and not worker.draining:
+                self._dispatch.drain(worker)
+            if worker.incarnation == entry.incarnation:
                 self._note_stopped(worker, is_stopped=entry.state == "stopped", now=now)
 
     def on_process_ended(self, host: Host, ended: m.ProcessEnded) -> None:
         """Answer, run again or count what an ended process held."""
+        self._note_ended(host, ended)
         worker = self._state.workers.get(ended.worker_id)
-        held = self._state.lost.pop((ended.worker_id, ended.incarnation), [])
+        held = self._state.lost.pop((host.peer, ended.worker_id, ended.incarnation), [])
         if worker is not None and worker.host == host.peer and worker.incarnation == ended.incarnation:
             held = self._remove(worker)
         culprit = next(
@@ -122,7 +152,7 @@ class Workers:
         self._out.log(level, ended.detail or f"a process of worker {ended.worker_id} ended: {ended.cause}")
         status = _status(ended)
         if status is not None and culprit is not None:
-            self._fail_culprit(held, culprit, status, ended)
+            self._fail_culprit(held, culprit, status, _text(status, ended))
             return
         counted = ended.cause == "signal" and ended.code not in ORDERLY
         self._after_loss(held, culprit, ended.detail, counted=counted)
@@ -130,36 +160,27 @@ class Workers:
     def settle(self, now: float) -> None:
         """Tell draining hosts which workers are empty, and give up on workers that were stopped for too long."""
         for host in self._state.hosts.values():
-            empty = [worker_id for worker_id in host.draining if self._is_empty(worker_id)]
+            empty = [worker_id for worker_id in host.undrained if self._is_empty(worker_id)]
             if empty:
-                host.draining.difference_update(empty)
+                for worker_id in empty:
+                    del host.undrained[worker_id]
                 self._out.send(host.peer, m.WorkersDrained(empty))
-        for worker in self._state.workers.values():
-            if worker.stopped_since is not None and worker.slices and now >= self._patience_ends(worker):
+        for worker in self._stopped:
+            if worker.slices and now >= self._patience_ends(worker):
                 self._out.log(WARNING, f"worker {worker.worker_id} is stopped; its tasks run elsewhere")
-                self._requeue(self._dispatch.give_up(worker))
+                self._dispatch.recall_all(worker)  # should it go on one day
+                self._run_again(self._dispatch.give_up(worker))
 
     def next_wakeup(self) -> float | None:
         """Return when `settle` has something to do without an event."""
-        return min(
-            (
-                self._patience_ends(worker)
-                for worker in self._state.workers.values()
-                if worker.stopped and worker.slices
-            ),
-            default=None,
-        )
+        return min((self._patience_ends(worker) for worker in self._stopped if worker.slices), default=None)
 
     # ---- what follows from a loss
 
-    def _fail_culprit(
-        self, held: list[Slice], culprit: tuple[Slice, int], status: Status, ended: m.ProcessEnded
-    ) -> None:
+    def _fail_culprit(self, held: list[Slice], culprit: tuple[Slice, int], status: Status, text: str) -> None:
         piece, task = culprit
-        self._requeue([other for other in held if other is not piece])
-        self._dispatch.requeue(piece.batch, piece.next, task)
-        self._dispatch.requeue(piece.batch, task + 1, piece.stop)
-        self._dispatch.fail(piece.batch, task, status, _text(status, ended))
+        self._run_again([other for other in held if other is not piece])
+        self._dispatch.fail_one(piece, task, status, text)
 
     def _after_loss(self, held: list[Slice], culprit: tuple[Slice, int] | None, cause: str, *, counted: bool) -> None:
         """Run everything again; the task that ran counts one loss, if counted, and fails beyond the limit."""
@@ -168,26 +189,32 @@ class Workers:
             causes = piece.batch.failures.setdefault(task, [])
             causes.append(cause)
             if len(causes) > self._settings.task_retry_limit:
-                self._requeue([other for other in held if other is not piece])
-                self._dispatch.requeue(piece.batch, piece.next, task)
-                self._dispatch.requeue(piece.batch, task + 1, piece.stop)
-                self._dispatch.fail(piece.batch, task, Status.WORKER_DIED, "\n".join(causes))
+                self._fail_culprit(held, culprit, Status.WORKER_DIED, "\n".join(causes))
                 return
-        self._requeue(held)
+        self._run_again(held)
 
-    def _requeue(self, held: list[Slice]) -> None:
+    def _run_again(self, held: list[Slice]) -> None:
         for piece in held:
-            self._dispatch.requeue(piece.batch, piece.next, piece.stop)
+            self._dispatch.run_again(piece)
 
     def _remove(self, worker: Worker) -> list[Slice]:
-        held = self._dispatch.give_up(worker)
-        self._dispatch.remove(worker)
+        held = self._dispatch.remove(worker)
         del self._state.workers[worker.worker_id]
         del self._state.worker_of_peer[worker.peer]
+        members = self._state.members[worker.group_id]
+        del members[worker.worker_id]
+        if not members:
+            del self._state.members[worker.group_id]
+        self._stopped.pop(worker, None)
         host = self._state.hosts.get(worker.host)
         if host is not None:
             host.workers.discard(worker.worker_id)
         return held
+
+    def _note_ended(self, host: Host, ended: m.ProcessEnded) -> None:
+        host.ended[ended.worker_id] = max(ended.incarnation, host.ended.pop(ended.worker_id, -1))
+        if len(host.ended) > _MAX_ENDED:
+            del host.ended[next(iter(host.ended))]
 
     def _is_empty(self, worker_id: str) -> bool:
         worker = self._state.workers.get(worker_id)
@@ -196,6 +223,10 @@ class Workers:
     def _note_stopped(self, worker: Worker, *, is_stopped: bool, now: float) -> None:
         if is_stopped != worker.stopped:
             worker.stopped_since = now if is_stopped else None
+            if is_stopped:
+                self._stopped[worker] = None
+            else:
+                del self._stopped[worker]
             self._dispatch.update(worker)
 
     def _patience_ends(self, worker: Worker) -> float:

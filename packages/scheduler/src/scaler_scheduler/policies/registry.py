@@ -25,6 +25,13 @@ class Policies:
 
 def parse_policy(text: str) -> Policies:
     """Read a policy string; `ValueError` says what is wrong and what is allowed."""
+    allocate, scaling = _split(text)
+    if allocate not in _ALLOCATE:
+        raise ValueError(f"allocate={allocate} is not known; allowed: {', '.join(_ALLOCATE)}")
+    return Policies(_ALLOCATE[allocate], scaling)
+
+
+def _split(text: str) -> tuple[str, ScalingPolicy]:
     parts: dict[str, str] = {}
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         key, equals, value = (word.strip() for word in part.partition("="))
@@ -33,12 +40,11 @@ def parse_policy(text: str) -> Policies:
         if key in parts:
             raise ValueError(f"{key} appears twice; an example: {_EXAMPLE}")
         parts[key] = value
+    scaling = _parse_scaling(parts["scaling"]) if "scaling" in parts else None
     missing = [key for key in ("allocate", "scaling") if key not in parts]
-    if missing:
+    if scaling is None or missing:
         raise ValueError(f"{' and '.join(missing)} missing; an example: {_EXAMPLE}")
-    if parts["allocate"] not in _ALLOCATE:
-        raise ValueError(f"allocate={parts['allocate']} is not known; allowed: {', '.join(_ALLOCATE)}")
-    return Policies(_ALLOCATE[parts["allocate"]], _parse_scaling(parts["scaling"]))
+    return parts["allocate"], scaling
 
 
 def _parse_scaling(text: str) -> ScalingPolicy:
@@ -50,8 +56,12 @@ def _parse_scaling(text: str) -> ScalingPolicy:
     name = match["name"]
     defaults, make = _SCALING[name]
     values = dict(defaults)
+    given: set[str] = set()
     for item in filter(None, (piece.strip() for piece in (match["parameters"] or "").split(","))):
         key, _, number = (word.strip() for word in item.partition("="))
+        if key in given:
+            raise ValueError(f"scaling={name}: {key} appears twice")
+        given.add(key)
         if key not in defaults:
             allowed = ", ".join(defaults) or "none"
             raise ValueError(f"scaling={name} has no parameter {key!r}; allowed: {allowed}")

@@ -5,7 +5,7 @@ A task of unknown duration counts as `target`, so that it gets a worker of its o
 
 from math import ceil
 
-from scaler_scheduler.policies.snapshot import Decision, Snapshot, Surplus, spread
+from scaler_scheduler.policies.snapshot import Decision, Snapshot, resize
 
 
 def decide(target_seconds: float, snapshot: Snapshot) -> Decision:
@@ -14,9 +14,4 @@ def decide(target_seconds: float, snapshot: Snapshot) -> Decision:
     backlog_seconds = snapshot.known_seconds + snapshot.unknown_tasks * target_seconds
     wanted = min(snapshot.tasks, max(1, ceil(backlog_seconds / target_seconds)))
     reason = f"{snapshot.tasks} tasks of {backlog_seconds:.3g} s, {current} workers, {wanted} wanted"
-    if wanted > current:
-        return Decision(growth=spread(wanted - current, snapshot.adapters), reason=reason)
-    if wanted < current:
-        adapters = frozenset(adapter.peer for adapter in snapshot.adapters)
-        return Decision(surplus=(Surplus(adapters, current - wanted),), reason=reason)
-    return Decision(reason=reason)
+    return resize(snapshot, wanted, reason)

@@ -10,8 +10,8 @@ from scaler_scheduler.policies.snapshot import Decision, Snapshot
 def decide(bounds: Bounds, snapshot: Snapshot) -> Decision:
     """See the module."""
     primary = tuple(adapter for adapter in snapshot.adapters if adapter.capacity == 1)
-    started = {adapter.peer: 1 for adapter in primary if adapter.groups == 0}
-    always = tuple((adapter.capabilities, adapter.workers_per_group) for adapter in primary)
+    started = {adapter.peer: 1 for adapter in primary if adapter.room > 0}
+    always = tuple((a.capabilities, a.workers_per_group) for a in primary if a.groups or a.peer in started)
     secondary = tuple(adapter for adapter in snapshot.adapters if adapter.capacity != 1)
     rest = scale_ratio.decide(bounds, replace(snapshot, adapters=secondary, others=(*snapshot.others, *always)))
     return Decision({**started, **rest.growth}, rest.surplus, f"{len(primary)} primary; {rest.reason}")

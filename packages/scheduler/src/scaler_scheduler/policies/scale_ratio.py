@@ -6,7 +6,7 @@ The bounds count tasks, not seconds. For long tasks, `upper=1` gives each its ow
 from dataclasses import dataclass
 from math import ceil, floor
 
-from scaler_scheduler.policies.snapshot import Decision, Snapshot, Surplus, spread
+from scaler_scheduler.policies.snapshot import Decision, Snapshot, resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,4 @@ def decide(bounds: Bounds, snapshot: Snapshot) -> Decision:
     tasks, current = snapshot.tasks, snapshot.workers
     wanted = bounds.workers(tasks, current)
     reason = f"{tasks} tasks, {current} workers, {wanted} wanted"
-    if wanted > current:
-        return Decision(growth=spread(wanted - current, snapshot.adapters), reason=reason)
-    if wanted < current:
-        adapters = frozenset(adapter.peer for adapter in snapshot.adapters)
-        return Decision(surplus=(Surplus(adapters, current - wanted),), reason=reason)
-    return Decision(reason=reason)
+    return resize(snapshot, wanted, reason)

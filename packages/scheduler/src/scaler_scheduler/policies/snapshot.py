@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from scaler_protocol.messages import Capabilities
 from scaler_runtime.core import Peer
@@ -11,7 +12,7 @@ NO_LIMIT = -1
 
 @dataclass(frozen=True, slots=True)
 class AdapterView:
-    """An adapter that may be scaled. `groups`: those it has or is about to have, without those that are leaving."""
+    """An adapter that may be scaled. `groups`: those it has or is about to have, without those that are `leaving`."""
 
     peer: Peer
     capacity: int
@@ -19,11 +20,17 @@ class AdapterView:
     workers_per_group: int
     capabilities: Capabilities
     groups: int = 0
+    leaving: int = 0
+    """Groups that still take a place."""
+    is_full: bool = False
+    """Whether it has refused a group for want of room."""
 
     @property
     def room(self) -> float:
-        """How many more groups it takes."""
-        return float("inf") if self.capacity == NO_LIMIT else max(0, self.capacity - self.groups)
+        """How many more groups it takes now."""
+        if self.is_full:
+            return 0
+        return inf if self.capacity == NO_LIMIT else max(0, self.capacity - self.groups - self.leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,14 @@ class Snapshot:
         return sum(demand.tasks for demand in self.demands)
 
     @property
+    def own_workers(self) -> int:
+        """Workers of these adapters, on their way up included."""
+        return sum(adapter.groups * adapter.workers_per_group for adapter in self.adapters)
+
+    @property
     def workers(self) -> int:
         """All workers, on their way up included."""
-        mine = sum(adapter.groups * adapter.workers_per_group for adapter in self.adapters)
-        return mine + sum(count for _, count in self.others)
+        return self.own_workers + sum(count for _, count in self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +108,15 @@ def spread(workers: int, adapters: tuple[AdapterView, ...]) -> dict[Peer, int]:
         if growth[adapter.peer] >= adapter.room:
             open_ones.remove(adapter)
     return growth
+
+
+def resize(snapshot: Snapshot, wanted: int, reason: str) -> Decision:
+    """Decide for so many workers, whichever adapter they are of."""
+    current = snapshot.workers
+    if wanted > current:
+        return Decision(growth=spread(wanted - current, snapshot.adapters), reason=reason)
+    surplus = min(current - wanted, snapshot.own_workers)
+    if surplus > 0:
+        adapters = frozenset(adapter.peer for adapter in snapshot.adapters)
+        return Decision(surplus=(Surplus(adapters, surplus),), reason=reason)
+    return Decision(reason=reason)

@@ -1,0 +1,1 @@
+"""Programs that people would really run, each in one command: `python -m examples.<name>`."""

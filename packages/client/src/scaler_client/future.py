@@ -1,0 +1,194 @@
+"""The future of one task. Made in thousands, so that what only a waiting thread needs is made when one waits.
+
+`concurrent.futures` looks into `_condition`, `_waiters` and `_done_callbacks`; they appear together at the first look,
+under one lock for all futures. How futures are completed stands in `completion.py`.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, RUNNING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from scaler_client.context import task_id_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+_log = logging.getLogger(__name__)
+lock = threading.RLock()
+"""Who holds it can rely on it that no future is looked into for the first time. Nothing else is waited for within."""
+
+_LAZY = frozenset(("_condition", "_waiters", "_done_callbacks"))
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileResult:
+    """What a task took: wall seconds, bytes above the resident size at its start, user and system seconds."""
+
+    duration_s: float = 0.0
+    memory_peak: int = 0
+    cpu_time_s: float = 0.0
+
+
+class TaskOwner(Protocol):
+    """What a future needs of its client."""
+
+    client_id: bytes
+
+    def cancel(self, batch_id: int, index: int) -> None:
+        """Ask for the end of a task; its future is completed in any case, later."""
+        ...
+
+    def run_callback(self, callback: Callable[[], object]) -> None:
+        """Call a function of the user's, in a thread that may wait."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Which batch the futures of a batch belong to."""
+
+    owner: TaskOwner
+    batch_id: int
+
+
+class ScalerFuture(Future[Any]):
+    """The outcome of one task; running from the beginning. Only clients make futures.
+
+    `done()` turns true by itself. Works with `concurrent.futures.wait` and `as_completed`, and with `await`.
+    """
+
+    _state: str = RUNNING
+    _result: Any = None
+    _exception: BaseException | None = None
+    _done_callbacks: list[Callable[["ScalerFuture"], object]]
+    _seconds: float = 0.0
+    watched = False
+    """Whether somebody has looked into it."""
+
+    def __init__(self, ticket: Ticket, index: int) -> None:
+        self._ticket = ticket
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with lock:
+            mine = self.__dict__
+            if not self.watched:
+                mine.update(_waiters=[], _done_callbacks=[], _condition=threading.Condition(), watched=True)
+            return mine[name]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ScalerFuture cannot be pickled: pass its result() on")
+
+    @property
+    def task_id(self) -> bytes:
+        """The 16 bytes that name the task."""
+        return task_id_of(self._ticket.owner.client_id, self._ticket.batch_id, self._index)
+
+    def done(self) -> bool:
+        """Whether the task has ended, in whatever way."""
+        return self._state != RUNNING
+
+    def running(self) -> bool:
+        """Whether the task has not ended; also true while it waits for a worker."""
+        return self._state == RUNNING
+
+    def cancelled(self) -> bool:
+        """Whether the task was ended by cancelling."""
+        return self._state == CANCELLED_AND_NOTIFIED
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the task and return its result.
+
+        Raises `concurrent.futures.TimeoutError` after `timeout` seconds, `CancelledError`, or the task's exception.
+        """
+        self._wait_for_end(timeout)
+        error = self._exception
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del self, error  # else the exception would refer to itself, by its traceback and this frame
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the task and return its exception, None where it has a result. Raises as `result` otherwise."""
+        self._wait_for_end(timeout)
+        return self._exception
+
+    def cancel(self, timeout: float | None = None) -> bool:
+        """Ask for the end of the task and wait until it has ended.
+
+        True if it ended without a result; False if the result came first. Raises `TimeoutError` after `timeout`
+        seconds; the request stands.
+        """
+        if self._state == RUNNING:
+            self._ticket.owner.cancel(self._ticket.batch_id, self._index)
+            self._wait(timeout)
+        return self._state == CANCELLED_AND_NOTIFIED
+
+    def add_done_callback(self, fn: Callable[["ScalerFuture"], object]) -> None:
+        """Have `fn` called once with this future when it is done, at once if it is.
+
+        Its errors are logged; where it is called at once they are raised too.
+        """
+        if self._state == RUNNING:
+            with self._condition:
+                if self._state == RUNNING:
+                    self._done_callbacks.append(fn)
+                    return
+        try:
+            fn(self)
+        except Exception:
+            _log.exception("exception calling the callback %r of a future", fn)
+            raise
+
+    def profiling_info(self) -> ProfileResult:
+        """Return what the task took; `ValueError` before it has ended."""
+        if self._state == RUNNING:
+            raise ValueError("the task has not ended yet")
+        return ProfileResult(duration_s=self._seconds)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self._state == RUNNING:
+            import asyncio
+
+            loop = asyncio.get_running_loop()
+            reached = loop.create_future()
+            self.add_done_callback(LoopWaker(loop, reached))
+            yield from reached
+        return self.result()
+
+    def _wait_for_end(self, timeout: float | None) -> None:
+        if self._state == RUNNING:
+            self._wait(timeout)
+        if self._state == CANCELLED_AND_NOTIFIED:
+            raise CancelledError
+
+    def _wait(self, timeout: float | None) -> None:
+        with self._condition:
+            if self._state == RUNNING and not self._condition.wait_for(self.done, timeout):
+                raise TimeoutError
+
+
+class LoopWaker:
+    """The callback behind `await`: quick, so that it needs no thread of its own."""
+
+    def __init__(self, loop: "asyncio.AbstractEventLoop", reached: "asyncio.Future[None]") -> None:
+        self._loop = loop
+        self._reached = reached
+
+    def __call__(self, future: ScalerFuture) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._arrive)
+        except RuntimeError:  # the loop was closed meanwhile
+            _log.debug("a future was awaited on a loop that is closed")
+
+    def _arrive(self) -> None:
+        if not self._reached.done():
+            self._reached.set_result(None)

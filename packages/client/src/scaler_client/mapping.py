@@ -1,0 +1,188 @@
+"""One `map`: items go out in batches as the work goes on, results come back into a list; there are no futures.
+
+The calling thread feeds and waits; the IO thread fills in. Each writes its own counters only.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from itertools import islice
+from typing import Any, Final
+
+from scaler_client.agent import Agent
+from scaler_client.calls import Terms
+from scaler_client.outcomes import Failure
+from scaler_client.packing import Packed
+from scaler_protocol.batch import MAX_BATCH_TASKS
+
+MAX_AHEAD_TASKS = 1 << 18
+MAX_AHEAD_BYTES = 64 << 20
+"""The most that is on its way at once."""
+
+MIN_AHEAD_TASKS = 4096
+"""How far an iterator of unknown length is read ahead at first; later as far as was finished already."""
+
+_CHUNK_SECONDS = 0.005
+_MISSING: Final = object()
+"""Stands in the list of results where there is none yet."""
+
+
+class MapCall:
+    """See the module."""
+
+    def __init__(self, agent: Agent, *, reads_ahead: bool) -> None:
+        self._agent = agent
+        self._reads_ahead = reads_ahead
+        self._results: list[Any] = []
+        self._parts: dict[int, _Part] = {}
+        # written by the calling thread
+        self._fed_tasks = 0
+        self._fed_bytes = 0
+        self._waits_for: Callable[[], bool] = _never
+        # written by the IO thread
+        self._done_tasks = 0
+        self._done_bytes = 0
+        self._failed_at: int | None = None
+        self._failure: Failure | None = None
+        self._gapless = 0  # items before this one have results; counted once there is a failure
+        self._progress = threading.Event()
+
+    def run(self, batches: Iterable[tuple[Terms, Packed]]) -> list[Any]:
+        """Submit the batches and return all results in order, or raise the exception of the first item that failed."""
+        try:
+            for terms, packed in batches:
+                self._feed(terms, packed)
+                self._wait(self._may_read_on)
+                if self._failure is not None:
+                    break
+            self._wait(self._is_complete)
+            if self._failure is not None:
+                self._abandon(self._failed_at or 0)
+                self._wait(self._is_decided)
+        except BaseException:
+            self._abandon(-1)
+            raise
+        if self._failure is None:
+            return self._results
+        self._abandon(-1)
+        raise self._failure()
+
+    def _feed(self, terms: Terms, packed: Packed) -> None:
+        part = _Part(self, len(self._results), packed)
+        self._results.extend([_MISSING] * packed.count)
+        self._fed_tasks += packed.count
+        self._fed_bytes += len(packed.payload)
+        self._parts[self._agent.submit(terms, packed, part)] = part
+
+    def _abandon(self, after: int) -> None:
+        """Give up the batches that begin after an item."""
+        unwanted = [batch_id for batch_id, part in list(self._parts.items()) if part.offset > after]
+        for batch_id in unwanted:
+            del self._parts[batch_id]
+        if unwanted:
+            self._agent.abandon(unwanted)
+
+    def _wait(self, reached: Callable[[], bool]) -> None:
+        if reached():
+            return
+        self._waits_for = reached
+        while not reached():
+            self._progress.wait()
+            self._progress.clear()
+        self._waits_for = _never
+
+    # ---- what is waited for
+
+    def _may_read_on(self) -> bool:
+        ahead = min(MAX_AHEAD_TASKS, max(MIN_AHEAD_TASKS, self._done_tasks)) if self._reads_ahead else MAX_AHEAD_TASKS
+        return (
+            self._failure is not None
+            or self._fed_tasks == self._done_tasks
+            or (self._fed_tasks - self._done_tasks < ahead and self._fed_bytes - self._done_bytes < MAX_AHEAD_BYTES)
+        )
+
+    def _is_complete(self) -> bool:
+        return self._done_tasks == self._fed_tasks or self._failure is not None
+
+    def _is_decided(self) -> bool:
+        return self._failed_at is not None and self._gapless >= self._failed_at
+
+    # ---- in the IO thread
+
+    def put(self, at: int, values: list[Any]) -> None:
+        """Take in results."""
+        self._results[at : at + len(values)] = values
+
+    def fail(self, at: int, failure: Failure) -> None:
+        """Take in a failure; the first item counts, not the first to fail."""
+        if self._failed_at is None or at < self._failed_at:
+            self._failed_at, self._failure = at, failure
+
+    def note(self, tasks: int, size: int) -> None:
+        """Count what is over, and wake the calling thread if that is what it waits for."""
+        self._done_tasks += tasks
+        self._done_bytes += size
+        if self._failed_at is not None:
+            while self._gapless < self._failed_at and self._results[self._gapless] is not _MISSING:
+                self._gapless += 1
+        if self._waits_for():
+            self._progress.set()
+
+
+class _Part:
+    """The receiver of one batch."""
+
+    __slots__ = ("_call", "_left", "_size", "offset")
+
+    def __init__(self, call: MapCall, offset: int, packed: Packed) -> None:
+        self.offset = offset
+        self._call = call
+        self._left = packed.count
+        self._size = len(packed.payload)
+
+    def succeeded(self, start: int, values: list[Any], seconds: float) -> None:
+        self._call.put(self.offset + start, values)
+        self._note(len(values))
+
+    def failed(self, start: int, stop: int, failure: Failure, seconds: float) -> None:
+        self._call.fail(self.offset + start, failure)
+        self._note(stop - start)
+
+    def cancelled(self, start: int, stop: int) -> None:
+        self._call.fail(self.offset + start, CancelledError)
+        self._note(stop - start)
+
+    def _note(self, tasks: int) -> None:
+        self._left -= tasks
+        self._call.note(tasks, 0 if self._left else self._size)
+
+
+def chunks(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
+    """Return the items in parts that are worth a batch.
+
+    What is no sequence is read as it comes: a part ends when reading it has taken some milliseconds.
+    """
+    if type(items) in {list, tuple}:
+        sequence: Any = items
+        return (sequence[at : at + MAX_BATCH_TASKS] for at in range(0, len(sequence), MAX_BATCH_TASKS))
+    return _read(iter(items))
+
+
+def _read(iterator: Iterator[Any]) -> Iterator[list[Any]]:
+    size = 1
+    while True:
+        began = time.perf_counter()
+        part = list(islice(iterator, size))
+        if not part:
+            return
+        took = time.perf_counter() - began
+        yield part
+        if took < _CHUNK_SECONDS / 2:
+            size = min(2 * size, MAX_BATCH_TASKS)
+        elif took > _CHUNK_SECONDS:
+            size = max(1, int(size * _CHUNK_SECONDS / took))
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,1 @@
+"""State without IO: what the server keeps, and what a connector waits for."""

@@ -1,0 +1,9 @@
+"""`Client` and `ScalerFuture`."""
+
+from scaler._packages import installed
+
+with installed(__name__):
+    from scaler_client.client import Client
+    from scaler_client.future import ScalerFuture
+
+__all__ = ["Client", "ScalerFuture"]

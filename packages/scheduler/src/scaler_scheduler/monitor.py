@@ -1,0 +1,94 @@
+"""The feed for monitors: a report every second, on the scheduler's loop. While nobody listens nothing is done."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import psutil
+
+from scaler_protocol import codec
+from scaler_protocol.errors import ProtocolError
+from scaler_runtime.server import Server
+from scaler_runtime.throttle import Throttle
+from scaler_runtime.transport import PubSocket
+from scaler_scheduler.core.report import ProcessFigures, make_report
+from scaler_scheduler.core.state import State
+from scaler_scheduler.storage_figures import StorageFigures
+
+PERIOD_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Publishes from `start` to `close`, which must be called in the loop's thread."""
+
+    def __init__(
+        self,
+        socket: PubSocket,
+        state: State,
+        server: Server,
+        storage: StorageFigures,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take over a bound socket."""
+        self._socket = socket
+        self._state = state
+        self._server = server
+        self._storage = storage
+        self._clock = clock
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # the first call begins to measure
+        self._throttle = Throttle()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Wait for somebody to listen."""
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_input)
+        self._on_input()
+
+    def close(self) -> None:
+        """Stop publishing and close the socket."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._pause()
+        self._socket.close()
+
+    def _on_input(self) -> None:
+        changes = self._socket.subscription_changes()
+        if changes and not changes[-1]:
+            self._pause()
+        elif changes and self._timer is None:
+            self._publish()
+        if self._socket.has_input():
+            asyncio.get_running_loop().call_soon(self._on_input)
+
+    def _publish(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(PERIOD_SECONDS, self._publish)
+        now = self._clock()
+        self._storage.ask(now)
+        try:
+            self._socket.send(codec.encode_monitor(make_report(self._state, self._figures(), now)))
+        except ProtocolError as error:  # a figure that a host made up
+            if self._throttle.allows("report", now):
+                _log.warning("monitors miss a report: %s", error)
+        if self._socket.has_input():
+            loop.call_soon(self._on_input)
+
+    def _pause(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._storage.close()
+
+    def _figures(self) -> ProcessFigures:
+        return ProcessFigures(
+            cpu=self._process.cpu_percent(),
+            rss=self._process.memory_info().rss,
+            free_memory=psutil.virtual_memory().available,
+            dropped=self._server.dropped,
+            objects=self._storage.objects,
+            object_bytes=self._storage.size,
+            sent=self._server.sent,
+            received=self._server.received,
+        )

@@ -1,0 +1,331 @@
+"""What adapters report, what they are asked for, and when they are asked for nothing."""
+
+import pytest
+
+from scaler_protocol import messages as m
+from tests.unit.scheduler.builders import Bench
+
+RATIO = "allocate=even_load; scaling=vanilla(upper=1,cooldown=5)"
+
+
+def scaled(tasks=2, policy=RATIO, **profile):
+    """Return a bench, a client with tasks, and an adapter that has been asked for groups."""
+    bench = Bench(policy)
+    client, adapter = bench.client(), bench.adapter(**profile)
+    if tasks:
+        client.submit(tasks)
+    return bench, client, adapter
+
+
+def test_an_adapter_is_asked_for_all_groups_at_once_on_the_first_task():
+    bench, client, adapter = scaled(0)
+    bench.effects.take()
+
+    client.submit(3)
+
+    (command,) = bench.effects.take(m.AdapterCommand)
+    assert command.revision == 1
+    assert [spec.group_id for spec in command.groups] == ["g-1", "g-2", "g-3"]
+    assert command.stop == []
+    assert adapter.wanted == ["g-1", "g-2", "g-3"]
+
+
+def test_a_repeated_report_asks_for_nothing_more():
+    bench, _, adapter = scaled()
+    for state in ("requested", "pending", "running", "ready", "a state of the future"):
+        adapter.obey(state)
+        adapter.report()
+        bench.advance(0.1)
+
+    assert len(adapter.commands) == 1
+
+
+def test_a_command_names_the_capabilities_of_the_adapter():
+    _, _, adapter = scaled(1, capabilities={"gpu": 2})
+
+    assert adapter.commands[-1].groups == [m.GroupSpec("g-1", {"gpu": 2})]
+
+
+@pytest.mark.parametrize("state", ["gone", "failed", "lost"])
+def test_a_group_that_has_ended_is_replaced(state):
+    bench, _, adapter = scaled()
+    adapter.obey()
+    bench.advance(1.0)
+
+    adapter.set("g-1", state, "the node went down")
+
+    assert adapter.wanted == ["g-2", "g-3"]
+    assert any("the node went down" in text for _, text in bench.logs)
+
+
+def test_a_group_that_is_not_reported_any_more_is_replaced():
+    bench, _, adapter = scaled()
+    adapter.obey()
+    bench.advance(1.0)
+    del adapter.groups["g-1"]
+
+    adapter.report()
+
+    assert adapter.wanted == ["g-2", "g-3"]
+
+
+def test_a_report_older_than_the_command_does_not_end_a_group():
+    bench, _, adapter = scaled()
+    adapter.report()
+    bench.advance(1.0)
+
+    assert adapter.wanted == ["g-1", "g-2"]
+    assert len(adapter.commands) == 1
+
+
+@pytest.mark.parametrize("state", ["draining", "stopping"])
+def test_a_group_that_the_adapter_ends_itself_is_neither_supply_nor_free_room(state):
+    bench, client, adapter = scaled(3, max_groups=4)
+    adapter.obey()
+    bench.advance(1.0)
+
+    adapter.set("g-1", state, "its time was up")
+    client.submit(10)
+    bench.advance(1.0)
+
+    assert adapter.wanted == ["g-2", "g-3", "g-4"]
+    assert adapter.stop == ["g-1"]
+
+
+# ---- failures
+
+
+def test_why_groups_fail_reaches_the_log_and_the_client_whose_tasks_wait():
+    bench, client, adapter = scaled(1)
+    adapter.obey("pending")
+
+    adapter.set("g-1", "failed", "preload failed: no module named x")
+
+    assert any("preload failed" in text for text in bench.warnings())
+    assert [notice.cause for notice in client.notices] == ["worker groups fail: N"]
+    assert "no module named x" in client.notices[0].text
+
+
+def test_why_a_group_is_pending_is_said_once():
+    bench, client, adapter = scaled(1)
+    adapter.obey()
+    adapter.set("g-1", "pending", "waiting for a node")
+    adapter.report()
+    adapter.report()
+
+    assert len([text for text in bench.warnings() if "waiting for a node" in text]) == 1
+    assert len(client.notices) == 1
+
+
+def test_clients_are_not_disturbed_while_workers_serve_them():
+    bench, client, adapter = scaled(1)
+    bench.worker()
+    adapter.obey()
+
+    adapter.set("g-1", "failed", "broken")
+
+    assert not client.notices
+    assert bench.warnings()
+
+
+# ---- too much
+
+
+def test_a_group_that_is_too_much_is_called_off_and_not_asked_for_again():
+    bench, client, adapter = scaled(4, max_groups=4)
+    adapter.obey()
+    for group_id in ("g-3", "g-4"):
+        adapter.groups[group_id].state = "pending"
+    adapter.report(*(m.GroupStatus(group_id, "WorkerGroupTooMuch", "the limit is 2") for group_id in ("g-3", "g-4")))
+    assert adapter.wanted == ["g-1", "g-2"]
+    assert adapter.stop == ["g-3", "g-4"]
+
+    adapter.obey()
+    client.submit(10)
+    bench.advance(60.0)
+
+    assert adapter.wanted == ["g-1", "g-2"]
+    assert len(bench.warnings()) == 2
+
+
+def test_too_much_is_forgotten_when_the_capacity_changes():
+    bench, _, adapter = scaled(3, max_groups=3)
+    adapter.obey()
+    adapter.report(m.GroupStatus("g-3", "WorkerGroupTooMuch", ""))
+    adapter.obey()
+    bench.advance(1.0)
+    assert adapter.wanted == ["g-1", "g-2"]
+
+    adapter.max_groups = 4
+    adapter.report()
+
+    assert len(adapter.wanted) == 3
+
+
+def test_too_much_is_forgotten_when_a_group_has_gone():
+    bench, client, adapter = scaled(3, max_groups=3)
+    adapter.obey()
+    adapter.report(m.GroupStatus("g-3", "WorkerGroupTooMuch", ""))
+    adapter.obey()
+    bench.advance(1.0)
+
+    adapter.set("g-1", "lost", "")
+    client.submit(5)
+    bench.advance(1.0)
+
+    assert adapter.wanted == ["g-2", "g-4", "g-5"]
+
+
+def test_an_adapter_that_understands_nothing_is_not_asked_all_the_time():
+    bench, _, adapter = scaled(1)
+    for _ in range(20):
+        wanted = adapter.wanted
+        adapter.revision = adapter.commands[-1].revision
+        adapter.report(*(m.GroupStatus(group_id, "UnknownAction", "") for group_id in wanted))
+        bench.advance(0.1)
+
+    assert len(adapter.commands) <= 2
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["Success", "WorkerGroupIDNotSpecified", "WorkerGroupIDNotFound", "WorkerGroupShutdown", "SomethingNew"],
+)
+def test_other_statuses_are_information(status):
+    bench, _, adapter = scaled(2)
+    adapter.obey()
+
+    adapter.report(m.GroupStatus("g-1", status, ""), m.GroupStatus("unknown", "WorkerGroupTooMuch", ""))
+    bench.advance(1.0)
+
+    assert len(adapter.commands) == 1
+
+
+# ---- adapters come and go
+
+
+def test_groups_that_an_adapter_brings_along_are_adopted():
+    bench = Bench(RATIO)
+    client = bench.client()
+    client.submit(2)
+    adapter = bench.adapter()
+    adapter.groups = {"old": m.GroupReport("old", "ready", "", [], {})}
+    other = Bench(RATIO)
+    other.client().submit(2)
+    late = other.adapter(groups=adapter.groups)
+
+    assert late.wanted == ["old", "g-1"]
+
+
+def test_an_adapter_that_comes_back_has_its_groups_again():
+    bench, _, adapter = scaled(2)
+    adapter.obey()
+    adapter.leave("silent for 10 seconds")
+    assert bench.state.adapters == {}
+
+    back = bench.adapter(groups=adapter.groups)
+    bench.advance(1.0)
+
+    assert back.commands == []
+    assert list(bench.state.adapters[b"N"].groups) == ["g-1", "g-2"]
+
+
+def test_a_restarted_adapter_takes_its_groups_over_from_the_one_that_is_still_waited_for():
+    bench, client, adapter = scaled(2)
+    adapter.obey()
+    workers = [bench.worker(f"W{n}", group=f"g-{n}") for n in (1, 2)]
+    back = bench.adapter("N2", groups=adapter.groups)
+    for worker in workers:
+        worker.complete_all()
+
+    bench.advance(6.0)
+
+    assert sorted(back.stop) == ["g-1", "g-2"]
+    assert adapter.stop == []
+    adapter.leave("silent for 10 seconds")
+    back.obey()
+    bench.advance(1.0)
+    client.submit(1)
+    assert back.wanted == ["g-3"]
+
+
+def test_a_group_that_was_being_drained_is_stopped_by_whoever_has_it_now():
+    bench, _, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+    group = bench.state.adapters[b"N"].groups["g-1"]
+    bench.core._adapters.drain(bench.state.adapters[b"N"], group, "for the test")
+    adapter.leave("silent for 10 seconds")
+
+    back = bench.adapter("N2", groups=adapter.groups)
+    assert back.stop == []
+    worker.complete()
+
+    assert back.stop == ["g-1"]
+
+
+def test_a_group_that_is_stopping_when_its_adapter_comes_back_takes_a_place():
+    bench = Bench(RATIO)
+    client = bench.client()
+    client.submit(9)
+    groups = {"old": m.GroupReport("old", "stopping", "", [], {})}
+    adapter = bench.adapter(max_groups=3, groups=groups)
+
+    assert adapter.wanted == ["g-1", "g-2"]
+
+
+def test_workers_of_an_adapter_that_is_gone_go_on():
+    bench, client, adapter = scaled(2)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+
+    adapter.leave("silent for 10 seconds")
+    worker.complete_all()
+
+    assert len(client.outcomes) == 2
+
+
+# ---- draining
+
+
+def test_the_workers_of_a_draining_group_are_empty_before_it_is_stopped():
+    bench, client, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+    adapter_state = bench.state.adapters[b"N"]
+    bench.core._adapters.drain(adapter_state, adapter_state.groups["g-1"], "for the test")
+    bench.settle()
+    assert adapter.stop == []
+    assert len(worker.recalls) == 1
+
+    client.submit(3)
+    assert worker.held == 1
+    worker.complete()
+
+    assert adapter.stop == ["g-1"]
+
+
+def test_a_worker_that_greets_while_its_group_is_being_stopped_gets_nothing():
+    bench, client, adapter = scaled(2)
+    adapter.obey("running")
+    client.cancel(1, 0, 2)
+    bench.advance(6.0)
+    assert sorted(adapter.stop) == ["g-1", "g-2"]
+
+    worker = bench.worker(group="g-1")
+    client.submit(1)
+
+    assert worker.held == 0
+
+
+def test_the_next_process_of_a_draining_worker_gets_nothing():
+    bench, _client, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+    adapter_state = bench.state.adapters[b"N"]
+    bench.core._adapters.drain(adapter_state, adapter_state.groups["g-1"], "for the test")
+
+    worker.end()
+
+    assert bench.state.workers["W"].draining
+    assert worker.held == 0
