@@ -110,12 +110,20 @@ def marked(monkeypatch):
     asyncio.run(wait_for(lambda: not marked_processes(mark), 10))
 
 
-def ready(scheduler, count):
-    return lambda: list(scheduler.states.values()).count("ready") == count
-
-
 def worker_pids(scheduler):
     return {message.worker_id: message.pid for message in scheduler.messages if isinstance(message, WorkerHello)}
+
+
+def ready(scheduler, count):
+    """Whether so many groups are ready, and their workers have said hello, which comes over connections of its own."""
+
+    def is_ready():
+        groups = (
+            [group for group in scheduler.reports[-1].groups if group.state == "ready"] if scheduler.reports else []
+        )
+        return len(groups) == count and worker_pids(scheduler).keys() >= {key for g in groups for key in g.worker_ids}
+
+    return is_ready
 
 
 def test_workers_come_and_go_as_the_scheduler_asks(tmp_path, marked):

@@ -106,6 +106,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.said = []  # sent by the client, not heard yet
         self.scheduler = Scheduler()
         self.limit = limit
+        self.limits = {limit}  # what was sent under a wider one stays sent
         self.core.on_up(self._up(fresh=True))
 
     def teardown(self):
@@ -187,12 +188,20 @@ class ClientMachine(RuleBasedStateMachine):
         batch_id = data.draw(st.sampled_from(sorted(self.works)))
         work = self.works[batch_id]
         over = [index for index, future in enumerate(work.futures) if future.done()]
-        if over:
-            self._answer(batch_id, [data.draw(st.sampled_from(over))], "values", work.function.function_id, work.items)
+        if not over:
+            return
+        at = data.draw(st.sampled_from(over))
+        stop = data.draw(st.integers(at + 1, len(work.items)))
+        tasks = list(range(data.draw(st.integers(0, at)), stop))
+        if batch_id in self.scheduler.batches:
+            self._deliver(batch_id, tasks, "values")
+        elif batch_id not in self.core.batch_ids():
+            self._answer(batch_id, tasks, "values", work.function.function_id, work.items)
 
     @rule(limit=st.sampled_from([0, 1, 5, 20]))
     def come_back(self, limit):
         self.limit = limit
+        self.limits.add(limit)
         self._send()
         self.core.on_up(self._up(fresh=False))
 
@@ -219,9 +228,9 @@ class ClientMachine(RuleBasedStateMachine):
 
     @invariant()
     def credit_is_kept(self):
-        if hasattr(self, "core") and self.limit and len(self.scheduler.batches) > 1 and not self.said:
+        if hasattr(self, "core") and 0 not in self.limits and len(self.scheduler.batches) > 1 and not self.said:
             largest = max(len(work.items) for work in self.works.values())
-            assert self.scheduler.unfinished_tasks() <= max(20, largest)
+            assert self.scheduler.unfinished_tasks() <= max(*self.limits, largest)
 
     def _up(self, *, fresh):
         registered = m.Registered(b"i" * 16, 0, not fresh, max_unfinished_tasks=self.limit)

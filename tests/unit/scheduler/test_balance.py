@@ -30,7 +30,7 @@ class Scene:
         self.balance.note(worker)
 
     def donors(self, now=100.0):
-        return self.balance.donors(now, self.lanes)
+        return self.balance.donors(now, self.lanes.idle())
 
 
 def test_each_idle_worker_has_one_donor_the_most_loaded_first():

@@ -673,3 +673,17 @@ def test_a_loaded_worker_is_found_behind_many_whose_tasks_suit_nobody_idle():
     plain.give_back()
 
     assert (plain.held, other.held) == (1, 1)
+
+
+def test_a_task_that_only_its_worker_can_run_does_not_go_to_and_fro():
+    bench = Bench("allocate=capability; scaling=no")
+    client, gpu = bench.client(), bench.worker("G", capabilities={"gpu": -1})
+    client.submit(1)
+    client.submit(1, capabilities={"gpu": -1})
+    bench.effects.take()
+
+    bench.worker("W")  # it could run the task that runs already
+    bench.advance(1.0)
+
+    bench.effects.assert_empty()
+    assert gpu.held == 2

@@ -10,7 +10,7 @@ import zmq
 from scaler_protocol import codec
 from scaler_protocol.addresses import Address
 from scaler_protocol.errors import ProtocolError
-from scaler_protocol.messages import Leave, Message
+from scaler_protocol.messages import Heartbeat, Leave, Message
 from scaler_runtime.session import Identity, Session, SessionEvent
 from scaler_runtime.transport import DealerSocket, SendResult
 
@@ -32,9 +32,12 @@ class Connection:
         self.session = Session(identity, heartbeat_seconds)
         self.heard_at: float | None = None
         """When the scheduler was heard last, by the clock given to `pump`; None before the first time."""
+        self.round_trip_seconds = 0.0
+        """From the last heartbeat to its answer; zero before the first."""
         self._socket = DealerSocket(context, address)
         self._heartbeat_seconds = heartbeat_seconds
         self._beat_at = 0.0
+        self._beaten_at: float | None = None  # of the heartbeat whose answer is awaited
         self._blocked = False
 
     def filenos(self) -> tuple[int, int]:
@@ -52,9 +55,14 @@ class Connection:
         while (frames := self._socket.receive()) is not None:
             self.heard_at = now
             try:
-                events += self.session.on_packet(codec.decode(frames))
+                packet = codec.decode(frames)
+                events += self.session.on_packet(packet)
             except ProtocolError as error:
                 _log.warning("dropped a malformed message of the scheduler at %s: %s", self.address, error)
+                continue
+            if self._beaten_at is not None and packet.messages and isinstance(packet.messages[0], Heartbeat):
+                self.round_trip_seconds = now - self._beaten_at
+                self._beaten_at = None
         return events
 
     def send(self, message: Message) -> None:
@@ -63,9 +71,13 @@ class Connection:
 
     def flush(self, now: float) -> bool:
         """Hand over what is queued, with a heartbeat when due. Returns whether input waits: then `pump` again."""
+        if not self.session.is_up:  # what was sent before is not answered
+            self._beaten_at = None
         if self._heartbeat_seconds is not None and now >= self._beat_at:
             self._beat_at = now + self._heartbeat_seconds
             self.session.beat()
+            if self._beaten_at is None and self.session.is_up:
+                self._beaten_at = now
         self._blocked = False
         for packet in self.session.packets():
             if self._socket.send(codec.encode(packet)) is not SendResult.SENT:

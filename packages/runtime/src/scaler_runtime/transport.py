@@ -170,6 +170,7 @@ class PubSocket:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
         """Bind; raises `BindError`."""
         self._socket = _socket(context, zmq.XPUB, _FEED_HIGH_WATER_MARK, _MAX_SUBSCRIPTION_BYTES)
+        self._socket.set(zmq.XPUB_VERBOSE, 1)  # word of every subscription: a first one in odd frames would hide others
         try:
             self.address = _bind(self._socket, address)
         except BindError:
@@ -181,7 +182,7 @@ class PubSocket:
         return self._socket.fileno()
 
     def subscription_changes(self) -> list[bool]:
-        """Return what happened since the last call: True when somebody listens, False when nobody does any more.
+        """Return what happened since the last call: True when one more listens, False when nobody does any more.
 
         After many at once `has_input` is still true: call again.
         """

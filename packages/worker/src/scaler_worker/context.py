@@ -22,10 +22,10 @@ class RunningContext(TaskContext):
         self.priority = assigned.priority
 
     @property
-    def task_id(self) -> bytes:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def task_id(self) -> bytes:
         """The running task, as its client knows it."""
         return task_id_of(*self._batch, self._record[TASK])
 
     @task_id.setter
-    def task_id(self, _value: bytes) -> None:
+    def task_id(self, _value: bytes) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Accept what the constructor sets."""

@@ -1,21 +1,22 @@
 """Runs tasks, on the main thread: one slice after the other, in spans that share a block of arguments.
 
-A trivial task costs some 80 nanoseconds beyond its call: the inner loops do nothing that can be done once a span. Nothing
-that a task does by means of Python ends the process.
+A trivial task costs some 80 nanoseconds with its call: the inner loops do nothing that can be done once a span.
+Nothing that a task does by means of Python ends the process.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic, perf_counter
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 from scaler_client import serializer as client_serializer
 from scaler_client.context import set_context
 from scaler_client.serializer import Serializer, are_atoms, dump_result, is_default, load_call, load_values
-from scaler_protocol.batch import Encoding, Status
+from scaler_protocol.batch import Encoding
 from scaler_worker.context import RunningContext
-from scaler_worker.failures import failure, not_deserializable, not_serializable, result_answer
+from scaler_worker.failures import Answer, failure, not_deserializable, not_serializable, result_answer
 from scaler_worker.housekeeping import Housekeeping
 from scaler_worker.outcomes import Outcomes
 from scaler_worker.record import STARTED, STARTED_TASK, TASK, Record
@@ -28,8 +29,20 @@ FLUSH_BYTES = 1 << 20
 _QUICK: frozenset[type] = frozenset({int, float, bool, type(None)})
 _QUICK_LENGTH = 1024  # longer texts are not left to wait, uncounted, among the results
 
-Append = Callable[[Any], None]
-Loop = Callable[[int], None]
+
+@dataclass(slots=True)
+class _Span:
+    """Tasks of a slice that are run together. `arguments` are those of the tasks from `first` on, unless `is_calls`."""
+
+    piece: Piece
+    first: int
+    stop: int
+    fn: Callable[..., Any]
+    serializer: Serializer
+    arguments: list[Any]
+
+
+Loop = Callable[[_Span, int], None]
 """Runs the tasks of a span from the given one on; ends where the span or its slice ends, or a task raises."""
 
 
@@ -63,6 +76,7 @@ class Executor:
         workload: Workload,
         outcomes: Outcomes,
         record: Record,
+        *,
         context: RunningContext,
         sender: Sender,
         housekeeping: Housekeeping,
@@ -94,7 +108,7 @@ class Executor:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Have results sent: when nothing else waits, when they are many, when time has passed or nobody looks at it."""
+        """Have results sent: when nothing else waits, when they are many, or when it is time to."""
         sender = self._sender
         if (
             self._workload.is_empty
@@ -118,43 +132,55 @@ class Executor:
         self._note_start(first)
         outcomes.begin(piece, first)
         set_context(self._context)
-        stop = piece.assigned.stop if piece.is_calls else piece.block_of(first)[2]
-        loop = self._prepare(piece, first, stop)
-        while loop is not None and (task := outcomes.position()) < stop:
-            try:
-                self._is_interruptible = True
-                loop(task)
-                self._is_interruptible = False
-                break
-            except BaseException as error:  # noqa: BLE001 - whatever the task raises
-                self._is_interruptible = False
-                if outcomes.position() < stop:  # else Ctrl-C came after the last one
-                    outcomes.add(*failure(error, _OWN_FILES))
+        span = self._prepare(piece, first)
+        if span is not None:
+            self._run_to_its_end(span, self._loop_for(piece))
         set_context(None)
         following = outcomes.position()
         outcomes.end()
         return following
 
-    def _prepare(self, piece: Piece, first: int, stop: int) -> Loop | None:
+    def _prepare(self, piece: Piece, first: int) -> _Span | None:
         """Restore what the tasks need. Where that fails they are all answered, and there is nothing to run."""
-        what = f"function {piece.function.name}"
+        what, stop = f"function {piece.function.name}", piece.assigned.stop
         try:
             self._is_interruptible = True
             fn, serializer = piece.function.load()
-            if piece.is_calls:
-                loop = self._call_loop(piece, stop, fn, serializer)
-            else:
-                what = f"the arguments of function {piece.function.name}"
-                block, start, _ = piece.block_of(first)
-                loop = self._block_loop(piece, first, load_values(block)[first - start : stop - start], fn, serializer)
+            arguments: list[Any] = []
+            if not piece.is_calls:
+                what = f"the arguments of {what}"
+                block, start, stop = piece.block_of(first)
+                arguments = load_values(block)[first - start : stop - start]
+                if len(arguments) != stop - first:
+                    raise ValueError(f"arguments of {len(arguments)} tasks, not of {stop - first}")  # noqa: TRY301
             self._is_interruptible = False
-            return loop
+            return _Span(piece, first, stop, fn, serializer, arguments)
         except BaseException:  # noqa: BLE001 - what the user's modules and objects raise, SystemExit too
             self._is_interruptible = False
-            stop = self._workload.claim(piece, piece.assigned.stop if what.startswith("function") else stop)
+            stop = self._workload.claim(piece, stop)
             if stop > first:
                 self._outcomes.add(*not_deserializable(what), count=stop - first)
             return None
+
+    def _loop_for(self, piece: Piece) -> Loop:
+        if piece.is_calls:
+            return self._run_calls
+        if piece.assigned.timed:
+            return self._run_timed
+        return self._run_tuples if piece.assigned.encoding == Encoding.TUPLES else self._run_values
+
+    def _run_to_its_end(self, span: _Span, loop: Loop) -> None:
+        outcomes = self._outcomes
+        while (task := outcomes.position()) < span.stop:
+            try:
+                self._is_interruptible = True
+                loop(span, task)
+                self._is_interruptible = False
+                break
+            except BaseException as error:  # noqa: BLE001 - whatever the task raises
+                self._is_interruptible = False
+                if outcomes.position() < span.stop:  # else Ctrl-C came after the last one
+                    outcomes.add(*failure(error, _OWN_FILES))
 
     def _note_start(self, task: int) -> None:
         record = self._record
@@ -164,48 +190,113 @@ class Executor:
 
     # ---- loops: write what runs, read the limit (see workload.py), call, keep the result
 
-    def _block_loop(
-        self, piece: Piece, first: int, arguments: list[Any], fn: Callable[..., Any], serializer: Serializer
-    ) -> Loop:
-        if piece.assigned.encoding == Encoding.TUPLES:
-            if piece.assigned.timed:
-                return lambda task: self._timed(piece, task, [fn, *arguments[task - first :]], serializer)
-            return lambda task: self._tuples(piece, task, arguments[task - first :], fn, serializer)
-        if piece.assigned.timed:
-            pairs = [(argument,) for argument in arguments]
-            return lambda task: self._timed(piece, task, [fn, *pairs[task - first :]], serializer)
-        return lambda task: self._values(piece, task, arguments[task - first :], fn, serializer)
-
-    def _values(
-        self, piece: Piece, task: int, arguments: list[Any], fn: Callable[..., Any], serializer: Serializer
-    ) -> None:
-        record, quick = self._record.numbers, _QUICK
+    def _run_values(self, span: _Span, task: int) -> None:
+        record, quick, piece, fn = self._record.numbers, _QUICK, span.piece, span.fn
         append = self._outcomes.values.append
-        for argument in arguments:
+        for argument in span.arguments[task - span.first :]:
             record[TASK] = task
             if task >= piece.limit:
                 return
             result = fn(argument)
-            kind = type(result)
+            kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
             if kind in quick or (kind is str and len(result) <= _QUICK_LENGTH):
                 append(result)
             else:
-                append = self._keep(result, serializer)
+                self._keep(result, span.serializer)
+                append = self._outcomes.values.append
             task += 1
 
-    def _tuples(
-        self, piece: Piece, task: int, arguments: list[Any], fn: Callable[..., Any], serializer: Serializer
-    ) -> None:
-        record, quick = self._record.numbers, _QUICK
+    def _run_tuples(self, span: _Span, task: int) -> None:
+        record, quick, piece, fn = self._record.numbers, _QUICK, span.piece, span.fn
         append = self._outcomes.values.append
-        for argument in arguments:
+        for arguments in span.arguments[task - span.first :]:
             record[TASK] = task
             if task >= piece.limit:
                 return
-            result = fn(*argument)
-            kind = type(result)
+            result = fn(*arguments)
+            kind: type = type(result)  # pyright: ignore[reportUnknownVariableType]
             if kind in quick or (kind is str and len(result) <= _QUICK_LENGTH):
                 append(result)
             else:
-                append = self._keep(result, serializer)
+                self._keep(result, span.serializer)
+                append = self._outcomes.values.append
             task += 1
+
+    def _run_timed(self, span: _Span, task: int) -> None:
+        """Run tasks of several to a block, each with its own duration."""
+        are_tuples = span.piece.assigned.encoding == Encoding.TUPLES
+        for argument in span.arguments[task - span.first :]:
+            self._note_start(task)
+            if task >= span.piece.limit:
+                return
+            begun = perf_counter()
+            result = span.fn(*argument) if are_tuples else span.fn(argument)
+            self._keep_alone(result, span.serializer, perf_counter() - begun)
+            task += 1
+
+    def _run_calls(self, span: _Span, task: int) -> None:
+        """Run tasks of one block each; results of atomic types share a pickle, if the serializer is the usual one."""
+        timed, sharing = span.piece.assigned.timed, is_default(span.serializer)
+        for number in range(task, span.stop):
+            self._note_start(number)
+            if number >= span.piece.limit:
+                return
+            call = self._load_call(span, number)
+            if call is None:
+                continue
+            begun = perf_counter()
+            result = span.fn(*call[0], **call[1])
+            if timed or not sharing:
+                self._keep_alone(result, span.serializer, perf_counter() - begun if timed else None)
+            elif type(result) in _QUICK:
+                self._outcomes.values.append(result)
+            else:
+                self._keep(result, span.serializer)
+
+    def _load_call(self, span: _Span, task: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        try:
+            return load_call(span.piece.block_of(task)[0], span.serializer)
+        except Exception:  # noqa: BLE001 - what the user's modules and objects raise
+            self._add(not_deserializable(f"the arguments of function {span.piece.function.name}"))
+            return None
+
+    # ---- results that no inner loop takes care of
+
+    def _keep(self, result: Any, serializer: Serializer) -> None:
+        """Keep a result among the others if nobody can change it and it is short, else as an outcome of its own."""
+        if _is_short_atom(result):
+            self._outcomes.values.append(result)
+        else:
+            self._keep_alone(result, serializer)
+
+    def _keep_alone(self, result: Any, serializer: Serializer, seconds: float | None = None) -> None:
+        """Turn a result into bytes at once: later tasks may change the object."""
+        try:
+            payload = dump_result(result, serializer)
+        except Exception:  # noqa: BLE001 - whatever the object's own methods raise
+            self._add(not_serializable(result), seconds)
+            return
+        self._add(result_answer(payload), seconds)
+
+    def _add(self, answer: Answer, seconds: float | None = None) -> None:
+        self._is_interruptible = False
+        self._outcomes.add(*answer, seconds=seconds)
+        if self._outcomes.size >= FLUSH_BYTES:
+            self._sender.wake()
+            self._sender.wait_for_room()
+        self._is_interruptible = True
+
+
+def _is_short_atom(result: object) -> bool:
+    if isinstance(result, (str, bytes)):
+        return len(result) <= _QUICK_LENGTH and are_atoms((result,))
+    if type(result) is not tuple or not are_atoms(cast("list[object]", [result])):
+        return False
+    return sum(map(_length, cast("tuple[object, ...]", result))) <= _QUICK_LENGTH
+
+
+def _length(item: object) -> int:
+    return len(cast("str", item)) if isinstance(item, (str, bytes, tuple)) else 1
+
+
+_OWN_FILES = frozenset({__file__, client_serializer.__file__})

@@ -12,6 +12,7 @@ from time import perf_counter
 from scaler_client.serializer import dump_values
 from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, Status, column
 from scaler_protocol.messages import TaskResults
+from scaler_worker.failures import too_large
 from scaler_worker.workload import Piece
 
 
@@ -127,14 +128,6 @@ class Outcomes:
         report.seconds.append(max(0.0, seconds))
         report.payloads.append(payload)
         self.size += len(payload)
-
-
-def too_large(size: int) -> bytes:
-    """Return the text of `Status.TOO_LARGE`."""
-    return (
-        f"the result takes {size} bytes, more than the {MAX_INLINE_BYTES} that travel in one piece: return less at "
-        "once, for example in several tasks, or write it to a file and return its name"
-    ).encode()
 
 
 def _message(report: _Report) -> TaskResults:

@@ -1,7 +1,7 @@
 """What each process runs now, in shared memory: a slot of 64 bytes for each, readable also after it has died.
 
-The process writes without any lock; the host reads whenever it likes. One memfd holds all slots of a host; pages that no
-process uses take no memory.
+The process writes without any lock; the host reads whenever it likes. One memfd holds all slots of a host; pages that
+no process uses take no memory.
 """
 
 import mmap

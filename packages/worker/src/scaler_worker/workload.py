@@ -1,8 +1,8 @@
 """What a process has to do: slices that wait, the one that runs, and giving back what has not begun.
 
-Recall against start: the main thread writes the task it is about to run, then reads the limit of its slice; the IO thread
-writes the limit, then reads the task, and gives back from the later of both. Where the main thread stops because it saw
-the lower limit, it asks again under the lock, since a task written just before counts as begun.
+Recall against start: the main thread writes the task it is about to run, then reads the limit of its slice; the IO
+thread writes the limit, then reads the task, and gives back from the later of both. Where the main thread stops because
+it saw the lower limit, it asks again under the lock, since a task written just before counts as begun.
 """
 
 import heapq
@@ -59,6 +59,7 @@ class Workload:
         self._pieces: dict[int, Piece] = {}
         self._waiting: list[tuple[int, int, Piece]] = []  # a heap; recalled pieces stay until they come up
         self._count = 0
+        self._queued = 0  # of the waiting ones, those that are not recalled
         self._something = threading.Lock()  # free when the main thread, waiting, has something to look at
         self._something.acquire()
         self._is_waited_for = False
@@ -69,6 +70,7 @@ class Workload:
         """Add a slice; it comes after all of higher, and of the same, priority."""
         with self._lock:
             self._count += 1
+            self._queued += 1
             self._pieces[piece.assigned.slice_id] = piece
             heapq.heappush(self._waiting, (-piece.assigned.priority, self._count, piece))
             if self._is_waited_for:
@@ -89,6 +91,7 @@ class Workload:
                 piece.limit = max(piece.assigned.start, min(before, limit))
                 if piece.limit == piece.assigned.start:
                     del self._pieces[slice_id]
+                    self._queued -= 1
             return piece.limit
 
     def drop_all(self) -> None:
@@ -99,19 +102,22 @@ class Workload:
                 piece.limit = 0
             self._pieces.clear()
             self._waiting.clear()
+            self._queued = 0
 
     def has_neighbours(self) -> bool:
         """Whether results may be finished while another task of the same slice runs."""
         with self._lock:
             task = self._record[TASK]
-            return any(piece.limit - (task if piece.begun else piece.assigned.start) > 1 for piece in self._pieces.values())
+            return any(
+                piece.limit - (task if piece.begun else piece.assigned.start) > 1 for piece in self._pieces.values()
+            )
 
     # ---- the main thread's part
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return not self._waiting
+        return self._queued == 0
 
     def take(self, timeout: float | None) -> Piece | None:
         """Wait for a slice and begin it; None after `timeout` seconds without one."""
@@ -121,6 +127,7 @@ class Workload:
                     piece = heapq.heappop(self._waiting)[2]
                     if piece.limit > piece.assigned.start:
                         piece.begun = True
+                        self._queued -= 1
                         self._record[TASK] = piece.assigned.start
                         self._record[SLICE] = piece.assigned.slice_id
                         return piece
@@ -145,5 +152,6 @@ class Workload:
         """Begin all tasks before `stop` at once; returns the end of what is still this process's."""
         with self._lock:
             stop = min(stop, piece.limit)
-            self._record[TASK] = max(self._record[TASK], stop - 1) if stop else self._record[TASK]
+            if stop > self._record[TASK]:
+                self._record[TASK] = stop - 1
             return stop

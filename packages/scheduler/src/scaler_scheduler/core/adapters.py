@@ -58,9 +58,8 @@ class Adapters:
         del self._state.adapters[adapter.peer]
         for group_id in adapter.groups:
             self._draining.pop(group_id, None)
-        self._out.log(
-            WARNING, f"adapter {adapter.name} is gone: {reason}; {len(adapter.groups)} groups are left to themselves"
-        )
+        left = f"; {len(adapter.groups)} groups are left to themselves" if adapter.groups else ""
+        self._out.log(WARNING if adapter.groups else INFO, f"adapter {adapter.name} is gone: {reason}{left}")
 
     def add_groups(self, adapter: Adapter, count: int, reason: str) -> None:
         """Want `count` more groups."""

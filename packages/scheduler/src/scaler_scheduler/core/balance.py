@@ -1,9 +1,10 @@
 """Who should give queued tasks back, because somebody else has nothing to do. Keeps count, sends nothing."""
 
+from collections.abc import Iterator
 from itertools import islice
 
-from scaler_scheduler.core.lanes import Lanes
-from scaler_scheduler.core.state import Worker
+from scaler_scheduler.core.lanes import Lane, Lanes
+from scaler_scheduler.core.state import Slice, Worker
 
 RECALL_WORTH_SECONDS = 0.001
 """Less queued work than this is not worth a recall, unless its worker is stuck."""
@@ -41,22 +42,30 @@ class Balance:
 
     def is_wanted(self, lanes: Lanes) -> bool:
         """Whether somebody has nothing to do, and nothing is ready for him, while somebody has queued tasks."""
-        idle = islice(self._idle, _LOOKED_AT)
-        return bool(self._donors) and not all(lanes.has_ready(worker) for worker in idle)
+        return bool(self._donors) and bool(self._idle) and bool(lanes.idle())
 
-    def donors(self, now: float, lanes: Lanes) -> list[Worker]:
-        """Return who shall give tasks back now, at most one for each idle worker that is not being supplied already."""
+    def donors(self, now: float, idle: set[Lane]) -> list[Worker]:
+        """Return who shall give back tasks of the idle lanes now, at most one for each worker not supplied yet."""
         spare = len(self._idle) - self.recalls
         if spare <= 0 or not self._donors:
             return []
         found: list[Worker] = []
         for donor in sorted(islice(self._donors, _LOOKED_AT), key=_load, reverse=True):
-            if len(found) < spare and _is_worth_a_recall(donor, now) and lanes.is_wanted(donor):
+            if len(found) < spare and _is_worth_a_recall(donor, now) and any(movable(donor, idle)):
                 found.append(donor)
             else:  # it goes to the end, so that all are looked at in turn
                 del self._donors[donor]
                 self._donors[donor] = None
         return found
+
+
+def movable(donor: Worker, idle: set[Lane]) -> Iterator[tuple[Slice, int]]:
+    """Return slices with how many of their tasks somebody idle may run, the newest first; never the running task."""
+    oldest = next(iter(donor.slices.values()), None)
+    for piece in reversed(donor.slices.values()):
+        count = piece.stop - piece.next - (piece is oldest)
+        if count > 0 and piece.batch.lane in idle:
+            yield piece, count
 
 
 def _load(worker: Worker) -> float:

@@ -18,7 +18,7 @@ from scaler_protocol.messages import (
     SubmitBatch,
     TaskResults,
 )
-from scaler_scheduler.core.balance import Balance
+from scaler_scheduler.core.balance import Balance, movable
 from scaler_scheduler.core.hungry import room
 from scaler_scheduler.core.lanes import Lanes
 from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State, Worker
@@ -361,17 +361,17 @@ class Dispatch:
 
     def balance(self, now: float) -> None:
         """Recall queued tasks from busy workers while others have nothing to do."""
-        for donor in self._balance.donors(now, self.lanes):
+        idle = self.lanes.idle()
+        for donor in self._balance.donors(now, idle):
             wanted = max(1, (donor.outstanding - 1) // 2)
             limits: list[tuple[Slice, int]] = []
-            first = next(iter(donor.slices.values()))
-            for piece in reversed(donor.slices.values()):
-                begun = piece.next + 1 if piece is first else piece.next
-                count = min(wanted, piece.stop - begun)
-                if count > 0:
-                    limits.append((piece, piece.stop - count))
-                    wanted -= count
-            self._ask_back(donor, limits)
+            for piece, most in movable(donor, idle):
+                count = min(wanted, most)
+                limits.append((piece, piece.stop - count))
+                wanted -= count
+                if not wanted:
+                    break
+            self._recall(donor, limits)
 
     @property
     def wants_balance(self) -> bool:

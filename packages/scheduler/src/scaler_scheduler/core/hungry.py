@@ -18,7 +18,7 @@ class HungryWorkers:
     """A heap by load of the workers that were added; an entry is stale when its worker has changed since."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, int, Worker]] = []
+        self._heap: list[tuple[float, int, int, int, Worker]] = []
         self._ties = count()
         self.workers: dict[Worker, None] = {}
 
@@ -34,7 +34,8 @@ class HungryWorkers:
     def update(self, worker: Worker) -> None:
         """Take note of a change of the worker's load or state; its version has been raised."""
         if is_hungry(worker):
-            heapq.heappush(self._heap, (worker.load_seconds, next(self._ties), worker.version, worker))
+            entry = (worker.load_seconds, worker.outstanding, next(self._ties), worker.version, worker)
+            heapq.heappush(self._heap, entry)
             if len(self._heap) > 4 * len(self.workers) + _STALE_ENTRIES:
                 self._heap = [entry for entry in self._heap if self._is_current(entry)]
                 heapq.heapify(self._heap)
@@ -43,7 +44,7 @@ class HungryWorkers:
         """Return the least loaded hungry worker, None if there is none."""
         while self._heap:
             if self._is_current(self._heap[0]):
-                return self._heap[0][3]
+                return self._heap[0][-1]
             heapq.heappop(self._heap)
         return None
 
@@ -51,8 +52,8 @@ class HungryWorkers:
         """Remove the first worker, which `first` has returned, until its next `update`."""
         heapq.heappop(self._heap)
 
-    def _is_current(self, entry: tuple[float, int, int, Worker]) -> bool:
-        _, _, version, worker = entry
+    def _is_current(self, entry: tuple[float, int, int, int, Worker]) -> bool:
+        *_, version, worker = entry
         return version == worker.version and worker in self.workers and is_hungry(worker)
 
 

@@ -102,15 +102,9 @@ class Lanes:
         """Whether tasks are ready that the worker may run."""
         return any(lane.ready.tasks for lane in self._workers.get(worker, ()))
 
-    def is_wanted(self, donor: Worker) -> bool:
-        """Whether somebody who has nothing to do, and for whom nothing is ready, may run something the donor holds."""
-        lanes = (
-            {piece.batch.lane: None for piece in donor.slices.values()}
-            if len(self._lanes) > 1
-            else self._lanes.values()
-        )
-        idle = (lane.hungry.first() for lane in lanes)
-        return any(worker is not None and not worker.outstanding and not self.has_ready(worker) for worker in idle)
+    def idle(self) -> set[Lane]:
+        """Return the lanes that have a worker with nothing to do, and nothing ready for it in any lane."""
+        return {lane for lane in self._lanes.values() if self._is_idle(lane.hungry.first())}
 
     def forget(self, client: Client) -> None:
         """Drop what is kept of a client that is gone."""
@@ -128,6 +122,9 @@ class Lanes:
             if worker is not None and first is not None and (best is None or first[0] < best[0]):
                 best = (first[0], lane, first[1], worker)
         return None if best is None else best[1:]
+
+    def _is_idle(self, worker: Worker | None) -> bool:
+        return worker is not None and not worker.outstanding and not self.has_ready(worker)
 
     def _drop(self, key: LaneKey) -> None:
         del self._unused[key]

@@ -1,0 +1,162 @@
+"""A worker process's conversation with the scheduler, on the IO thread: no sockets, no clock of its own.
+
+Says hello, takes slices in, gives them back, sends what the main thread has finished.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scaler_protocol import messages as m
+from scaler_protocol.batch import U32, U64, check_batch, column, numbers
+from scaler_runtime.session import Incoming, Rejected, SessionEvent, Up
+from scaler_worker.executor import FLUSH_SECONDS
+from scaler_worker.functions import Functions
+from scaler_worker.outcomes import Outcomes
+from scaler_worker.workload import Piece, Workload
+
+MAX_UNSENT_BYTES = 64 << 20
+"""The main thread waits while more than this is not acknowledged by the scheduler."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why the process shall end, and with which exit code."""
+
+    code: int
+    reason: str
+
+
+class Agent:
+    """See the module. The IO thread calls everything but `wait_for_room`."""
+
+    def __init__(
+        self,
+        hello: m.WorkerHello,
+        workload: Workload,
+        outcomes: Outcomes,
+        *,
+        send: Callable[[m.Message], None],
+        unacknowledged_bytes: Callable[[], int],
+        heartbeat_seconds: float,
+        death_timeout_seconds: float,
+    ) -> None:
+        self._hello = hello
+        self._workload = workload
+        self._outcomes = outcomes
+        self._send = send
+        self._unacknowledged_bytes = unacknowledged_bytes
+        self._longest_nap_seconds = 2 * heartbeat_seconds + 1
+        self._death_timeout_seconds = death_timeout_seconds
+        self._functions = Functions()
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            m.DefineFunction: self._on_function,
+            m.ForgetFunctions: self._on_forget,
+            m.AssignSlice: self._on_slice,
+            m.RecallSlices: self._on_recall,
+            m.Shutdown: self._on_shutdown,
+        }
+        self._room = threading.Event()
+        self._room.set()
+        self._heard_at: float | None = None
+        self._awake_at: float | None = None
+        self.registered: m.Registered | None = None
+        """The scheduler's answer, once it has been heard."""
+        self.end: End | None = None
+        """Set when the process shall end."""
+        self.flushed_at = 0.0
+        self.is_armed = False
+        """Whether `next_wakeup` sees to it that finished results are sent in time."""
+
+    def on_event(self, event: SessionEvent, now: float) -> None:
+        """Take in what the connection brought."""
+        if isinstance(event, Up):
+            self._on_up(event)
+        elif isinstance(event, Rejected):
+            self.end = End(1, f"the scheduler refuses this worker: {event.reason}")
+        elif isinstance(event, Incoming):
+            handler = self._handlers.get(type(event.message))
+            if handler is None:
+                _log.warning("ignored an unexpected %s", type(event.message).__name__)
+            else:
+                handler(event.message)
+
+    def on_wake(self, now: float, heard_at: float | None) -> None:
+        """Send what is finished; notice that the scheduler, last heard at `heard_at`, has been silent for too long."""
+        self.is_armed = False  # before looking: what the main thread adds from now on, it announces itself
+        self._flush()
+        self.flushed_at = now
+        self.is_armed = self._outcomes.has_unsent or self._workload.has_neighbours()
+        if self._unacknowledged_bytes() <= MAX_UNSENT_BYTES:
+            self._room.set()
+        else:
+            self._room.clear()
+        self._check_silence(now, heard_at)
+
+    def next_wakeup(self) -> float | None:
+        """Return when `on_wake` is wanted at the latest."""
+        if self.is_armed:
+            return self.flushed_at + FLUSH_SECONDS
+        return None if self._heard_at is None else self._heard_at + self._death_timeout_seconds
+
+    def wait_for_room(self) -> None:
+        """Wait, on the main thread, while the scheduler has too much to take in."""
+        self._room.wait()
+
+    def _flush(self) -> None:
+        for results in self._outcomes.take():
+            self._send(results)
+
+    def _check_silence(self, now: float, heard_at: float | None) -> None:
+        """Count silence from the last word, or from the beginning, without the time that this process stood still."""
+        if self._awake_at is None or self._heard_at is None:
+            self._heard_at = now
+        elif now - self._awake_at > self._longest_nap_seconds:
+            self._heard_at += now - self._awake_at
+        if heard_at is not None:
+            self._heard_at = max(self._heard_at, heard_at)
+        self._awake_at = now
+        if now - self._heard_at >= self._death_timeout_seconds:
+            self.end = End(1, f"nothing heard of the scheduler for {self._death_timeout_seconds:g} seconds")
+
+    # ---- messages
+
+    def _on_up(self, up: Up) -> None:
+        if up.registered.warning:
+            _log.warning("%s", up.registered.warning)
+        self.registered = up.registered
+        if up.fresh:
+            self._workload.drop_all()
+            self._outcomes.take()
+            self._functions.forget_all()
+            self._send(self._hello)
+
+    def _on_function(self, message: m.DefineFunction) -> None:
+        self._functions.define(message.function_id, message.name, message.payload)
+
+    def _on_forget(self, message: m.ForgetFunctions) -> None:
+        self._functions.forget(message.function_ids)
+
+    def _on_slice(self, assigned: m.AssignSlice) -> None:
+        count = sum(numbers(U32, assigned.block_counts))
+        check_batch(assigned, count)
+        if not assigned.first <= assigned.start < assigned.stop <= assigned.first + count:
+            raise ValueError(f"tasks [{assigned.start}, {assigned.stop}) in blocks from {assigned.first} on")
+        self._workload.put(Piece.of(assigned, self._functions.get(assigned.function_id)))
+
+    def _on_recall(self, message: m.RecallSlices) -> None:
+        """Answer with where each slice ends; what is finished leaves before the answer."""
+        ids, limits = numbers(U64, message.slice_ids), numbers(U32, message.limits)
+        ends = [(slice_id, self._workload.recall(slice_id, limit)) for slice_id, limit in zip(ids, limits, strict=True)]
+        known = [(slice_id, end) for slice_id, end in ends if end is not None]
+        self._flush()
+        if known:
+            slice_ids, limits = zip(*known, strict=True)
+            self._send(m.SlicesReturned(column(U64, slice_ids), column(U32, limits)))
+
+    def _on_shutdown(self, message: m.Shutdown) -> None:
+        self.end = End(0, f"the scheduler ends this worker: {message.reason}")

@@ -1,0 +1,194 @@
+"""A worker's process, from fork to end: the main thread runs tasks, an IO thread talks to the scheduler.
+
+The zygote imports this module once for all workers; it must not make threads or sockets when imported.
+"""
+
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import NoReturn
+
+import zmq
+
+from scaler_protocol import messages as m
+from scaler_protocol.addresses import Address
+from scaler_runtime.connection import Connection
+from scaler_runtime.logging import setup_logging
+from scaler_runtime.options import LoggingConfig, WorkerConfig
+from scaler_runtime.peer_loop import PeerLoop
+from scaler_runtime.session import Identity, SessionEvent
+from scaler_runtime.zygote_events import Channel
+from scaler_runtime.zygote_process import flush_output
+from scaler_worker.agent import Agent
+from scaler_worker.context import RunningContext
+from scaler_worker.executor import Executor
+from scaler_worker.housekeeping import Housekeeping
+from scaler_worker.outcomes import Outcomes
+from scaler_worker.preload import execute_preload
+from scaler_worker.record import open_record
+from scaler_worker.workload import Workload
+
+SWITCH_SECONDS = 0.001
+"""How long the main thread may keep the interpreter while the IO thread wants it."""
+
+_LINGER_SECONDS = 0.2
+_THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessArguments:
+    """What a process is told when it is forked. Its slot of the records' descriptor comes with it."""
+
+    worker_id: str
+    incarnation: int
+    group_id: str
+    host_id: bytes
+    slot: int
+    scheduler_address: Address
+    object_storage_address: Address | None
+    capabilities: m.Capabilities
+    worker_config: WorkerConfig
+    logging_config: LoggingConfig
+    preload: str | None
+    io_threads: int
+    sys_path: tuple[str, ...]
+    directory: str
+
+
+def run(arguments: ProcessArguments, channel: Channel) -> int:
+    """Serve as this worker. Says `("ready",)` once registered, `("failed", one line)` where that cannot be."""
+    _settle_in(arguments)
+    if arguments.preload is not None:
+        try:
+            execute_preload(arguments.preload)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's function raises, SystemExit too
+            cause = f"preload {arguments.preload!r} failed: {type(error).__name__}: {error}"
+            _log.exception("worker %s: %s", arguments.worker_id, cause)
+            channel.say(("failed", cause))
+            return 1
+    return WorkerProcess(arguments, channel).run()
+
+
+class WorkerProcess:
+    """Both threads, and what they have in common. The IO thread's owner, and the executor's way to it."""
+
+    def __init__(self, arguments: ProcessArguments, channel: Channel) -> None:
+        config = arguments.worker_config
+        self._arguments = arguments
+        self._channel = channel
+        self._has_said_ready = False
+        beat_seconds = min(float(config.heartbeat_interval_seconds), config.death_timeout_seconds / 3)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(arguments.io_threads)
+        identity = Identity("worker", arguments.worker_id)
+        self._connection = Connection(context, arguments.scheduler_address, identity, beat_seconds)
+        record = open_record(channel.descriptors[0], arguments.slot)
+        workload, outcomes = Workload(record), Outcomes()
+        self._agent = Agent(
+            _hello(arguments),
+            workload,
+            outcomes,
+            send=self._connection.send,
+            unacknowledged_bytes=lambda: self._connection.session.unacknowledged_bytes,
+            heartbeat_seconds=beat_seconds,
+            death_timeout_seconds=config.death_timeout_seconds,
+        )
+        storage = arguments.object_storage_address
+        self._context = RunningContext(
+            record, str(arguments.scheduler_address), "" if storage is None else str(storage)
+        )
+        self._loop = PeerLoop(self._connection, self)
+        housekeeping = Housekeeping(config.garbage_collect_interval_seconds, config.trim_memory_threshold_bytes)
+        self._executor = Executor(
+            workload, outcomes, record, context=self._context, sender=self, housekeeping=housekeeping
+        )
+
+    def run(self) -> NoReturn:
+        """Run tasks until the IO thread ends the process."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        threading.Thread(target=self._loop.run, name="scaler-io", daemon=True).start()
+        self._executor.run()
+
+    # ---- the IO thread's owner
+
+    def on_event(self, event: SessionEvent, now: float) -> None:
+        """See `PeerOwner`."""
+        self._agent.on_event(event, now)
+
+    def on_wake(self, now: float) -> None:
+        """See `PeerOwner`."""
+        self._agent.on_wake(now, self._connection.heard_at)
+        if self._agent.end is not None:
+            self._end(self._agent.end.code, self._agent.end.reason)
+        if self._agent.registered is not None and not self._has_said_ready:
+            self._has_said_ready = True
+            if not self._context.object_storage_address:
+                self._context.object_storage_address = self._agent.registered.object_storage_address
+            self._channel.say(("ready",))
+
+    def next_wakeup(self) -> float | None:
+        """See `PeerOwner`."""
+        return self._agent.next_wakeup()
+
+    # ---- the executor's way to the IO thread
+
+    @property
+    def flushed_at(self) -> float:
+        """See `Sender`."""
+        return self._agent.flushed_at
+
+    @property
+    def is_armed(self) -> bool:
+        """See `Sender`."""
+        return self._agent.is_armed
+
+    def wake(self) -> None:
+        """See `Sender`."""
+        self._loop.wake()
+
+    def wait_for_room(self) -> None:
+        """See `Sender`."""
+        self._agent.wait_for_room()
+
+    def _end(self, code: int, reason: str) -> NoReturn:
+        """End the process from the IO thread: the main one may be in the middle of a task."""
+        _log.log(logging.INFO if code == 0 else logging.ERROR, "worker %s ends: %s", self._arguments.worker_id, reason)
+        if code:
+            self._channel.say(("failed", reason))
+        self._connection.close(reason, _LINGER_SECONDS)
+        flush_output()
+        os._exit(code)
+
+
+def _settle_in(arguments: ProcessArguments) -> None:
+    """Take on what belongs to this worker, before anything of the user's is imported."""
+    sys.path[:] = arguments.sys_path
+    os.chdir(arguments.directory)
+    for name in _THREAD_LIMITS:  # one thread for a worker's arithmetic, as there is one worker for each core
+        os.environ.setdefault(name, "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a killed process loses nothing of what its tasks printed
+    setup_logging(arguments.logging_config)
+
+
+def _hello(arguments: ProcessArguments) -> m.WorkerHello:
+    return m.WorkerHello(
+        worker_id=arguments.worker_id,
+        incarnation=arguments.incarnation,
+        host_id=arguments.host_id,
+        group_id=arguments.group_id,
+        queue_size=arguments.worker_config.per_worker_task_queue_size,
+        pid=os.getpid(),
+        capabilities=dict(arguments.capabilities),
+    )
