@@ -14,7 +14,7 @@ from benchmarks.systems.system import System
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of the table. `better`: which direction wins; `target`: the ratio to the pool to reach, by that direction."""
+    """One row of the table. `better`: more or less; `target`: the ratio to the pool to reach, in that direction."""
 
     name: str
     unit: str

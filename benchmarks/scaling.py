@@ -15,7 +15,7 @@ TASKS = 200
 
 
 def scale_up(workers: int) -> Table:
-    """Run 200 tasks of 0.5 s through the commands, vanilla scaling and a native adapter; return the times in seconds."""
+    """Run 200 tasks of 0.5 s through the commands, vanilla scaling and a native adapter; return times in seconds."""
     scheduler = subprocess.Popen(
         [sys.executable, "-m", "scaler_scheduler", "tcp://127.0.0.1:0", "-pc", "allocate=even_load; scaling=vanilla"],
         stdout=subprocess.PIPE,

@@ -26,6 +26,8 @@ SCALING = ("vanilla(cooldown=3)", "vanilla(upper=1,cooldown=3)", "backlog(target
 MAX_WORKERS = 8
 WAVES = ((0.0, 40, 0.5), (16.0, 8, 1.5))
 """When tasks are submitted, how many, and how many seconds each takes."""
+SETTLING_SECONDS = 11.0
+"""A new scheduler stops no worker in its first 10 seconds; the picture begins after that."""
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 
@@ -86,6 +88,7 @@ def measure(policy: str) -> Run:
             command("scaler_worker_adapter_native", address, "--max-workers", str(MAX_WORKERS)) as adapter,
             Client(address) as client,
         ):
+            time.sleep(SETTLING_SECONDS)
             observer = Observer(adapter.pid)
             observer.start()
             for at_seconds, tasks, task_seconds in WAVES:
@@ -113,6 +116,7 @@ def draw(runs: dict[str, Run]) -> None:
     axes[0][0].set_ylabel("unfinished tasks")
     axes[1][0].set_ylabel("workers")
     axes[1][0].set_yticks(range(0, MAX_WORKERS + 1, 2))
+    axes[1][0].set_ylim(0, MAX_WORKERS + 1)
     figure.savefig(PICTURE, dpi=150, metadata={"Software": None})
 
 
@@ -122,6 +126,7 @@ def draw_steps(axis: "Axes", seconds: list[float], values: list[int], color: str
     axis.fill_between(seconds, values, step="post", color=color, alpha=0.15)
     axis.grid(axis="y", color="0.9")
     axis.set_ylim(bottom=0)
+    axis.set_xlim(left=-1)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ sys.exit(command.wait())
 class TerminalCommand:
     """`drawn` is everything written so far; `command` is the process."""
 
-    def __init__(self, module, *arguments, rows=40, columns=200):
+    def __init__(self, module, *arguments, rows=40, columns=200, term="xterm-256color"):
         self._owner, self._terminal = pty.openpty()
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.mode_before = self.mode()
@@ -43,7 +43,8 @@ class TerminalCommand:
             stdout=self._terminal,
             stderr=self._terminal,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color"},
+            # pytest-xdist sets COLUMNS, which would count more than the terminal's size
+            env={key: value for key, value in os.environ.items() if key not in {"COLUMNS", "LINES"}} | {"TERM": term},
         )
         self._data = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -62,7 +63,7 @@ class TerminalCommand:
 
     def wait_for(self, text, after=0):
         """Wait until the text is drawn beyond a position; return the position behind it."""
-        wait_until(lambda: text in self.drawn[after:], lambda: f"not drawn: {text!r} in {self.drawn[after:]!r}")
+        wait_until(lambda: text in self.drawn[after:], lambda: f"not drawn: {text!r}; last was {self.drawn[-3000:]!r}")
         return self.drawn.index(text, after) + len(text)
 
     def type(self, keys):
@@ -93,9 +94,9 @@ class TerminalCommand:
 
 
 @contextlib.contextmanager
-def in_terminal(module, *arguments, **size):
+def in_terminal(module, *arguments, **terminal):
     """Run a command in a terminal for the length of a block."""
-    command = TerminalCommand(module, *arguments, **size)
+    command = TerminalCommand(module, *arguments, **terminal)
     try:
         yield command
     finally:

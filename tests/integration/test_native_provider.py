@@ -13,9 +13,11 @@ import pytest
 import zmq
 
 from scaler_adapter_core.conformance import CHECKS, Subject, run_check
+from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
 from scaler_adapter_native.provider import NativeProvider
 from scaler_protocol.messages import Shutdown, WorkerHello
-from scaler_runtime.options import LoggingConfig, WorkerCapabilities, WorkerConfig
+from scaler_runtime.options import LoggingConfig, WorkerAdapterConfig, WorkerCapabilities, WorkerConfig
+from scaler_runtime.zygote import Ended, Said, Started, Zygote
 from scaler_worker.host import WorkerHost
 from tests.integration.scripted_scheduler import ScriptedScheduler
 
@@ -266,5 +268,51 @@ def test_fixed_native_with_no_workers_ends_at_once(tmp_path, marked):
         async with program("fixed_native", f"ipc://{tmp_path / 'nobody'}", "-mw", "0") as adapter:
             code, _, errors = await adapter.end()
             assert (code, errors) == (0, "")
+
+    asyncio.run(scenario())
+
+
+def fixed_config(scheduler, *, preload=None):
+    adapter = WorkerAdapterConfig(scheduler.address, max_workers=2)
+    return FixedNativeWorkerAdapterConfig(adapter, preload=preload, logging_config=LoggingConfig(()))
+
+
+@pytest.mark.parametrize("preload", [None, "no_such_module:function"])
+def test_fixed_native_as_a_child_says_what_became_of_it(preload, tmp_path, marked):
+    async def scenario():
+        async with ScriptedScheduler(tmp_path / "s") as scheduler:
+            zygote = Zygote(("scaler_adapter_fixed_native.server",))
+            try:
+                arguments = (fixed_config(scheduler, preload=preload), zygote.pid)
+                zygote.start("child", "scaler_adapter_fixed_native.server:run_child", arguments)
+                assert isinstance(await asyncio.to_thread(zygote.wait_event, SECONDS), Started)
+                said = await asyncio.to_thread(zygote.wait_event, SECONDS)
+                assert isinstance(said, Said)
+                if preload is None:
+                    assert said.message == ("ready",)
+                    await scheduler.until(ready(scheduler, 2))
+                    zygote.signal("child", signal.SIGTERM)
+                else:
+                    assert said.message[0] == "failed"
+                    assert "no_such_module" in said.message[1]
+                while not isinstance(event := await asyncio.to_thread(zygote.wait_event, SECONDS), Ended):
+                    assert event is not None
+                assert event.exit_code == (0 if preload is None else 1)
+            finally:
+                await asyncio.to_thread(zygote.close)
+
+    asyncio.run(scenario())
+
+
+def test_fixed_native_as_a_child_ends_with_the_process_that_started_it(tmp_path, marked):
+    async def scenario():
+        async with ScriptedScheduler(tmp_path / "s") as scheduler:
+            zygote = Zygote(("scaler_adapter_fixed_native.server",))
+            arguments = (fixed_config(scheduler), zygote.pid)
+            zygote.start("child", "scaler_adapter_fixed_native.server:run_child", arguments)
+            await scheduler.until(ready(scheduler, 2))
+            os.kill(zygote.pid, signal.SIGKILL)
+            await wait_for(lambda: not marked_processes(marked))
+            await asyncio.to_thread(zygote.close)
 
     asyncio.run(scenario())

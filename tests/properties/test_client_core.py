@@ -53,6 +53,7 @@ class Scheduler:
     def __init__(self):
         self.functions = set()
         self.batches = {}  # batch id -> (function id, items, unfinished)
+        self.cancelling = Counter()  # (batch id, index) -> how often it was asked for
 
     def hear(self, message):
         if isinstance(message, m.DefineFunction):
@@ -71,8 +72,11 @@ class Scheduler:
         elif isinstance(message, m.AbandonBatches):
             for batch_id in message.batch_ids:
                 self.batches.pop(batch_id, None)
+        elif isinstance(message, m.CancelTasks):
+            for start, count in zip(numbers(U32, message.starts), numbers(U32, message.counts), strict=True):
+                self.cancelling.update((message.batch_id, index) for index in range(start, start + count))
         else:
-            assert isinstance(message, m.CancelTasks)
+            raise TypeError(message)
 
     def unfinished_tasks(self):
         return sum(len(unfinished) for _, _, unfinished in self.batches.values())
@@ -114,6 +118,9 @@ class ClientMachine(RuleBasedStateMachine):
             return
         while self.scheduler.batches or self.said or self.core.messages:
             self.hear()
+            for batch_id, (_, _, unfinished) in self.scheduler.batches.items():
+                for index in unfinished & self.works[batch_id].cancelled:
+                    assert self.scheduler.cancelling[batch_id, index]
             for batch_id in list(self.scheduler.batches):
                 unfinished = self.scheduler.batches[batch_id][2]
                 self._deliver(batch_id, sorted(unfinished), "each")
@@ -176,7 +183,7 @@ class ClientMachine(RuleBasedStateMachine):
         batch_id = data.draw(st.sampled_from(sorted(self.scheduler.batches)))
         unfinished = sorted(self.scheduler.batches[batch_id][2])
         if how == "cancelled":
-            unfinished = [index for index in unfinished if index in self.works[batch_id].cancelled]
+            unfinished = [index for index in unfinished if self.scheduler.cancelling[batch_id, index]]
         if unfinished:
             tasks = data.draw(st.lists(st.sampled_from(unfinished), min_size=1, unique=True))
             self._deliver(batch_id, tasks, how)
@@ -215,6 +222,7 @@ class ClientMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1.0, 4.0, TIMEOUT]), heard=st.booleans())
     def wait(self, seconds, heard):
+        self._send()
         self.now += seconds
         heard_at = self.now if heard else 0.0
         due = self.core.next_expiry(heard_at)
@@ -240,6 +248,13 @@ class ClientMachine(RuleBasedStateMachine):
         for message in self.core.messages:
             (copied,) = decode(encode(m.Packet(1, 0, [message]))).messages
             self.said.append(copied)
+            if isinstance(copied, m.SubmitBatch):
+                edges = numbers(U32, copied.finished)
+                finished = {n for low, high in zip(edges[::2], edges[1::2], strict=True) for n in range(low, high)}
+                futures = self.works[copied.batch_id].futures
+                assert self.works[copied.batch_id].abandoned or finished == {
+                    index for index, future in enumerate(futures) if future.done()
+                }
         self.core.messages.clear()
 
     def _deliver(self, batch_id, tasks, how):

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from scaler_protocol import messages as m
 from scaler_protocol.batch import Status
-from tests.unit.scheduler.builders import Bench, FakeWorker, results
+from tests.unit.scheduler.builders import Bench, FakeWorker, function_id, results
 
 CAPABILITIES = st.sampled_from([{}, {"gpu": 1}, {"gpu": 2}, {"tpu": -1}])
 EVERYTHING = {"gpu": -1, "tpu": -1}
@@ -48,6 +48,8 @@ class Machine(RuleBasedStateMachine):
             worker_timeout_seconds=2.0,
         )
         self.bench.settles = settles
+        for function in "fg":  # known to be short, so that slices have several tasks
+            self.bench.state.durations.add(function_id(function), 0.002, 1)
         self.names = 0
         self.clients, self.hosts, self.workers = [], [], []
         self.expected = {}

@@ -74,6 +74,14 @@ def test_everything_comes_in_the_order_it_was_left(door):
     assert kinds == [[0], print, [1], ("batch", batch_id)]
 
 
+def test_a_call_that_was_interrupted_in_the_middle_does_not_shift_the_others(door):
+    call(door, 0)
+    door._open.items.append("no future for it")
+    future = call(door, 1)
+    first, second = door.take()
+    assert (len(first.futures), second.items, second.futures) == (1, [1], [future])
+
+
 def test_a_closed_door_lets_nothing_in_and_gives_out_what_is_left(door):
     call(door, 0)
     (batch,) = door.close("the end")

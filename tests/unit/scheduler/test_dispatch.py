@@ -549,6 +549,22 @@ def test_a_cancel_reaches_tasks_of_a_process_that_was_replaced_before_its_end_is
     assert worker.held == 0
 
 
+def test_the_neighbours_of_a_cancelled_task_run_again_after_a_loss():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    learn(bench, client, worker, 0.001)
+    batch = client.submit(blocks=[8])
+    client.cancel(batch, 1, 1)
+    client.cancel(batch, 3, 1)
+
+    worker.end("signal", 15)
+    worker.complete_all()
+
+    statuses = client.statuses(batch)
+    assert [task for task in range(8) if statuses[task] is Status.CANCELLED] == [1, 3]
+    assert len(statuses) == 8
+
+
 def test_a_cancelled_task_is_not_tried_again_after_a_loss():
     bench = Bench()
     client, worker = bench.client(), bench.worker()
@@ -687,3 +703,22 @@ def test_a_task_that_only_its_worker_can_run_does_not_go_to_and_fro():
 
     bench.effects.assert_empty()
     assert gpu.held == 2
+
+
+def test_a_task_queued_behind_one_of_higher_priority_moves_though_it_came_first():
+    bench = Bench()
+    client, one = bench.client(), bench.worker("W1")
+    client.submit(2)
+    client.submit(1, priority=1)
+    one.complete(seconds=1.0)
+    assert [batch for _, batch, *_ in one.spans] == [1, 2]
+    urgent = list(one.slices)[1]
+    one.slices = dict(reversed(one.slices.items()))  # it runs the urgent one
+    other = bench.worker("W2")
+    one.give_back()
+    assert (one.running()[0], one.held, other.held) == (urgent, 2, 0)
+
+    bench.advance(0.1)
+    one.give_back()
+
+    assert (one.held, other.held) == (1, 1)

@@ -175,7 +175,7 @@ def test_the_commands_of_a_package_exist_in_it(name):
         package, _, file = module.partition(".")
 
         assert package == import_name(name)
-        assert f"def {function}(" in (source(name) / f"{file}.py").read_text()
+        assert f"def {function}(" in (source(name) / f"{file.replace('.', '/')}.py").read_text()
 
 
 def test_ci_runs_the_command_of_the_readme():

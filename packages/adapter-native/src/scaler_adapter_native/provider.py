@@ -72,7 +72,7 @@ class NativeProvider:
         return [*living, *self._ended.values()]
 
     async def terminate(self, group_ids: Sequence[str], mode: TerminateMode, grace_seconds: float) -> None:
-        """See `Provider`. Draining is for a host as a whole, and its last act; when only some shall go, they are stopped."""
+        """See `Provider`. Draining is for all, and the host's last act; when only some shall go, they are stopped."""
         chosen = [group_id for group_id in group_ids if group_id in self._worker_ids]
         self._asked.update(chosen)
         if mode is TerminateMode.DRAIN and chosen and len(chosen) == len(self._worker_ids):

@@ -218,6 +218,9 @@ class Agent:
 
     def _submit_calls(self, batch: OpenBatch) -> None:
         receiver = FutureReceiver(batch.futures)
+        del batch.items[len(batch.futures) :]
+        if not batch.items:
+            return
         try:
             packed = pack_shared(batch.terms.encoding, batch.items)
         except Exception as error:  # noqa: BLE001 - calls that cannot be sent are their futures' failure

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from scaler_client import context
-from scaler_client.agent import Agent
 from scaler_client.calls import Terms
 from scaler_client.functions import Function, Functions, check_size
 from scaler_client.future import ScalerFuture
@@ -59,6 +58,9 @@ class Client:
             Address.from_string(str(object_storage_address)).connectable()
         self._shares_blocks = is_default(serializer)
         self._functions = Functions(serializer)
+        # Here, because it brings ZeroMQ and the codec: a program that imports this class need not wait for them.
+        from scaler_client.agent import Agent
+
         self._agent = Agent(self._address, serializer, self._timeout_seconds, self._heartbeat_interval_seconds)
         weakref.finalize(self, Agent.drop, self._agent).atexit = False  # the agents have their own end of the program
         self._agent.start()

@@ -143,8 +143,9 @@ class ClientCore:
 
     def expire(self, heard_at: float, now: float, make: Failure) -> None:
         """Fail the tasks of batches that are older than the timeout, if nothing was heard for as long."""
-        for batch in [b for b in (*self._sent.values(), *self._waiting.values()) if self._due(b, heard_at) <= now]:
-            self.abandon([batch.batch_id])
+        due = [b for b in (*self._sent.values(), *self._waiting.values()) if self._due(b, heard_at) <= now]
+        self.abandon([batch.batch_id for batch in due])
+        for batch in due:
             self._fail(batch, make)
 
     def next_expiry(self, heard_at: float) -> float | None:

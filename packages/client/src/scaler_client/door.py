@@ -67,15 +67,15 @@ class Door:
                 or batch.terms.encoding is not encoding
                 or batch.size >= MAX_BATCH_BYTES
                 or len(batch.items) >= MAX_BATCH_TASKS
+                or len(batch.items) != len(batch.futures)  # Ctrl-C came in the middle of a call
                 or batch.terms.priority != priority
                 or batch.terms.timed is not timed
                 or batch.terms.capabilities != capabilities
             ):
                 batch = self._begin(Terms(function, encoding, priority, timed, capabilities))
-            futures = batch.futures
-            future = ScalerFuture(batch.ticket, len(futures))
-            futures.append(future)
+            future = ScalerFuture(batch.ticket, len(batch.futures))
             batch.items.append(item)
+            batch.futures.append(future)
             batch.size += size
         self._wake()
         return future

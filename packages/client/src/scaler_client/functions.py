@@ -67,6 +67,7 @@ class Functions:
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
         self._remembered: dict[Callable[..., Any], Function] = {}
+        self._latest: Function | None = None
 
     def of(self, fn: Callable[..., Any]) -> Function:
         """Return the function in the state it is in now. Raises what pickling raises, `TypeError` if not callable."""
@@ -87,8 +88,13 @@ class Functions:
         name = getattr(fn, "__qualname__", type(fn).__qualname__)
         payload = dump_function(fn, self._serializer)
         check_size(len(payload), f"the function {name}")
+        function_id = content_id(payload)
+        latest = self._latest
+        if latest is not None and latest.function_id == function_id:
+            return latest
         signature, (fewest, most) = _arguments(fn)
-        return Function(content_id(payload), name, payload, signature, fewest, most)
+        self._latest = Function(function_id, name, payload, signature, fewest, most)
+        return self._latest
 
 
 def check_size(size: int, what: str) -> None:

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from scaler_client.agent import Agent
 from scaler_client.calls import Terms
 from scaler_client.outcomes import Failure
 from scaler_client.packing import Packed
 from scaler_protocol.batch import MAX_BATCH_TASKS
+
+if TYPE_CHECKING:
+    from scaler_client.agent import Agent
 
 MAX_AHEAD_TASKS = 1 << 18
 MAX_AHEAD_BYTES = 64 << 20
@@ -31,7 +33,7 @@ _MISSING: Final = object()
 class MapCall:
     """See the module."""
 
-    def __init__(self, agent: Agent, *, reads_ahead: bool) -> None:
+    def __init__(self, agent: "Agent", *, reads_ahead: bool) -> None:
         self._agent = agent
         self._reads_ahead = reads_ahead
         self._results: list[Any] = []

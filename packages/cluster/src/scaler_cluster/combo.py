@@ -1,5 +1,6 @@
 """`SchedulerClusterCombo`: a scheduler and its workers on this machine, for as long as the object lives."""
 
+import importlib
 import os
 import signal
 import weakref
@@ -18,6 +19,7 @@ from scaler_scheduler.config import PolicyConfig, SchedulerConfig
 
 _SCHEDULER, _CLUSTER = "scheduler", "cluster"
 _TARGETS = {_SCHEDULER: "scaler_scheduler.server:run_child", _CLUSTER: "scaler_cluster.server:run_child"}
+_CLIENT = "scaler_client.agent"
 _ANY_PORT = "tcp://127.0.0.1:0"
 _DEFAULT_POLICY = PolicyConfig()
 
@@ -131,6 +133,7 @@ class SchedulerClusterCombo:
 
 def _start(launcher: Launcher, scheduler: SchedulerConfig, cluster: ClusterConfig) -> Address:
     launcher.start(_SCHEDULER, _TARGETS[_SCHEDULER], scheduler)
+    importlib.import_module(_CLIENT)  # while the children start: what follows is a client in this process
     address = _reachable(Address.from_string(launcher.listening_address(_SCHEDULER)))
     launcher.start(_CLUSTER, _TARGETS[_CLUSTER], replace(cluster, scheduler_address=address))
     return address

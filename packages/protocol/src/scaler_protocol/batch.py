@@ -54,7 +54,7 @@ class Status(IntEnum):
     EXITED = 3
     """The task left by SystemExit or KeyboardInterrupt: UTF-8 text. The worker goes on."""
     PROCESSOR_DIED = 4
-    """The task ended its process: UTF-8 text, first line `exit_code=<n>` or `signal_name=<SIGNAME>`, then what happened."""
+    """The task ended its process: UTF-8 text, first `exit_code=<n>` or `signal_name=<SIGNAME>`, then what happened."""
     WORKER_DIED = 5
     """The retry limit is passed: UTF-8 text, a line an attempt."""
     NOT_DESERIALIZABLE = 6

@@ -102,7 +102,7 @@ class ForgetFunctions:
 class SubmitBatch:
     """`count` calls of one function; their arguments are blocks in the payload (see batch.py).
 
-    `finished` names tasks that need not run (pairs of start and stop): a new scheduler gets a batch that was begun before.
+    `finished` names tasks that need not run, as pairs of start and stop: a new scheduler is told what is over.
     """
 
     batch_id: int

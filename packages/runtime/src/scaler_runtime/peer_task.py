@@ -25,12 +25,12 @@ class PeerTask:
         self.connection = connection
         self._on_event = on_event
         self._clock = clock
-        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._turning = False
         for descriptor in connection.filenos():
             self._loop.add_reader(descriptor, self._turn)
-        self._turn()
+        # Not at once: an event that came already would reach an owner that has no PeerTask yet.
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(0.0, self._turn)
 
     def send(self, message: Message) -> None:
         """Send a message in order; before the first registration it is dropped."""

@@ -212,9 +212,7 @@ class Sessions:
         return ""
 
     def _join(self, route: bytes, register: m.Register, now: float) -> list[Event]:
-        session = _Session(
-            register.session_id, register.role, register.secret, route, now, register.heartbeat_seconds
-        )
+        session = _Session(register.session_id, register.role, register.secret, route, now, register.heartbeat_seconds)
         self._by_peer[session.peer] = session
         self._by_route[route] = session
         self._next_check = 0.0

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-
-import psutil
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from scaler_protocol import codec
 from scaler_protocol.errors import ProtocolError
@@ -15,6 +15,9 @@ from scaler_runtime.transport import PubSocket
 from scaler_scheduler.core.report import ProcessFigures, make_report
 from scaler_scheduler.core.state import State
 from scaler_scheduler.storage_figures import StorageFigures
+
+if TYPE_CHECKING:
+    import psutil
 
 PERIOD_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -37,8 +40,6 @@ class Monitor:
         self._server = server
         self._storage = storage
         self._clock = clock
-        self._process = psutil.Process()
-        self._process.cpu_percent()  # the first call begins to measure
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,7 +82,17 @@ class Monitor:
             self._timer = None
         self._storage.close()
 
+    @cached_property
+    def _process(self) -> "psutil.Process":
+        import psutil  # not before somebody listens: a scheduler is to start fast
+
+        process = psutil.Process()
+        process.cpu_percent()  # the first call begins to measure
+        return process
+
     def _figures(self) -> ProcessFigures:
+        import psutil
+
         return ProcessFigures(
             cpu=self._process.cpu_percent(),
             rss=self._process.memory_info().rss,

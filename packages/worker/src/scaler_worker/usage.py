@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 LEAST_SECONDS = 1.0
 """Reports that follow each other faster repeat the last figures: shorter measurements say little and cost as much."""
@@ -34,22 +37,31 @@ class UsageMeter:
     """Remembers the processes of the last measurement: CPU time is a difference."""
 
     def __init__(self) -> None:
-        self._own = psutil.Process()
         self._processes: dict[int, psutil.Process] = {}
         self._last = HostUsage()
         self._measured_at: float | None = None
+
+    @cached_property
+    def _own(self) -> "psutil.Process":
+        import psutil  # with the first measurement, not before: workers are to start fast
+
+        return psutil.Process()
 
     def measure(self, pids: Mapping[str, Sequence[int]], now: float) -> HostUsage:
         """Measure the processes of workers, by worker id, unless that was done less than a second ago."""
         if self._measured_at is not None and now - self._measured_at < LEAST_SECONDS:
             return self._last
+        import psutil
+
         self._measured_at = now
         before, self._processes = self._processes, {}
         workers = {worker_id: self._sum(numbers, before) for worker_id, numbers in pids.items()}
         self._last = HostUsage(_usage(self._own), workers, psutil.virtual_memory().available)
         return self._last
 
-    def _sum(self, pids: Sequence[int], before: Mapping[int, psutil.Process]) -> Usage:
+    def _sum(self, pids: Sequence[int], before: "Mapping[int, psutil.Process]") -> Usage:
+        import psutil
+
         cpu, rss = 0.0, 0
         for pid in pids:
             try:
@@ -63,7 +75,7 @@ class UsageMeter:
         return Usage(cpu, rss)
 
 
-def _usage(process: psutil.Process) -> Usage:
+def _usage(process: "psutil.Process") -> Usage:
     return Usage(process.cpu_percent(), process.memory_info().rss)
 
 

@@ -145,10 +145,10 @@ class Adapters:
         del adapter.groups[group.group_id]
         self._draining.pop(group.group_id, None)
         text = f"worker group {group.group_id} of {adapter.name} is {state}: {reason}"
-        if group.leaving or state == "gone":
-            self._out.log(INFO, text)
-        else:
+        if state == "failed" and not group.leaving:
             self._warn(adapter, text)
+        else:  # one that was up is replaced as the tasks need it
+            self._out.log(WARNING if state == "lost" and not group.leaving else INFO, text)
 
     def _warn(self, adapter: Adapter, text: str) -> None:
         self._out.log(WARNING, text)

@@ -61,9 +61,9 @@ class Balance:
 
 def movable(donor: Worker, idle: set[Lane]) -> Iterator[tuple[Slice, int]]:
     """Return slices with how many of their tasks somebody idle may run, the newest first; never the running task."""
-    oldest = next(iter(donor.slices.values()), None)
+    running = donor.running
     for piece in reversed(donor.slices.values()):
-        count = piece.stop - piece.next - (piece is oldest)
+        count = piece.stop - piece.next - (piece is running)
         if count > 0 and piece.batch.lane in idle:
             yield piece, count
 

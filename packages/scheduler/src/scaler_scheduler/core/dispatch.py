@@ -168,6 +168,7 @@ class Dispatch:
         piece.next += done
         worker.progressed_at = now
         self._state.durations.add(batch.function.function_id, sum(numbers(F64, results.durations)), done)
+        worker.begun = piece
         if piece.next == piece.stop:
             self._close_slice(piece)
         self._change_load(worker, -done, piece.task_seconds)
@@ -232,8 +233,11 @@ class Dispatch:
                 self._close_slice(piece)
             self._change_load(worker, limit - stop, piece.task_seconds)
             self._requeue(piece.batch, limit, stop)
-        if piece.next < piece.stop:
-            self._pursue(piece, asked=piece.limit)
+        if piece.next == piece.stop:
+            return
+        if piece.stop > piece.limit:
+            worker.begun = piece
+        self._pursue(piece, asked=piece.limit)
 
     def _requeue(self, batch: Batch, start: int, stop: int) -> None:
         """Make tasks that were in a slice ready again, but for those that are being cancelled."""
@@ -311,6 +315,8 @@ class Dispatch:
 
     def _close_slice(self, piece: Slice) -> None:
         self._end_recall(piece)
+        if piece.worker.begun is piece:
+            piece.worker.begun = None
         del piece.worker.slices[piece.slice_id]
         del piece.batch.slices[piece.slice_id]
 
@@ -334,6 +340,7 @@ class Dispatch:
             self._end_recall(piece)
             piece.is_held = False
         worker.slices.clear()
+        worker.begun = None
         self._counts.worker_disconnecting += worker.outstanding
         worker.outstanding = 0
         worker.load_seconds = 0.0

@@ -110,6 +110,8 @@ class Worker:
     load_seconds: float = 0.0
     recalls: int = 0
     """Slices whose return is awaited."""
+    begun: Slice | None = None
+    """The slice it is known to be in the middle of. A process works on one at a time, and not always on the oldest."""
     functions: dict[Function, None] = field(default_factory=dict[Function, None])
     """What its process has been sent."""
     progressed_at: float = 0.0
@@ -123,6 +125,11 @@ class Worker:
     def stopped(self) -> bool:
         """Whether its process is stopped."""
         return self.stopped_since is not None
+
+    @property
+    def running(self) -> Slice | None:
+        """The slice whose next task most likely runs."""
+        return self.begun or next(iter(self.slices.values()), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -244,6 +251,7 @@ class State:
         for worker in self.workers.values():
             held = sum(piece.stop - piece.next for piece in worker.slices.values())
             assert worker.outstanding == held, "a worker's count is off"
+            assert worker.begun is None or worker.begun.slice_id in worker.slices
             assert worker.recalls == sum(piece.recalling for piece in worker.slices.values())
             assert self.worker_of_peer[worker.peer] is worker
             assert self.members[worker.group_id][worker.worker_id] is worker

@@ -72,9 +72,9 @@ class Workers:
 
     def worker_left(self, worker: Worker, reason: str) -> None:
         """Run elsewhere what a worker held whose connection is gone for good; its host did not report its end."""
-        held = self._remove(worker)
+        running = _running(worker)
         self._out.log(WARNING, f"worker {worker.worker_id} is lost: {reason}")
-        self._after_loss(held, _head(held), f"worker {worker.worker_id}: {reason}", counted=True)
+        self._after_loss(self._remove(worker), running, f"worker {worker.worker_id}: {reason}", counted=True)
 
     def _is_late(self, hello: m.WorkerHello, known: Worker | None, host: Host | None) -> bool:
         """Whether the process that greets is not, or not any more, the worker's current one."""
@@ -104,9 +104,9 @@ class Workers:
         cause = f"worker host {host.name} is gone: {reason}"
         for worker_id in sorted(host.workers):
             worker = self._state.workers[worker_id]
-            held = self._remove(worker)
+            running = _running(worker)
             self._dismiss(worker.peer, cause)
-            self._after_loss(held, _head(held), f"worker {worker_id}: {cause}", counted=True)
+            self._after_loss(self._remove(worker), running, f"worker {worker_id}: {cause}", counted=True)
         for key in [key for key in self._state.lost if key[0] == host.peer]:
             self._run_again(self._state.lost.pop(key))
         self._out.log(INFO, f"{cause}; it had {len(host.workers)} workers")
@@ -233,9 +233,10 @@ class Workers:
         return (worker.stopped_since or 0.0) + self._settings.worker_timeout_seconds
 
 
-def _head(held: list[Slice]) -> tuple[Slice, int] | None:
-    """Return the task that most likely ran: the first unanswered one."""
-    return (held[0], held[0].next) if held else None
+def _running(worker: Worker) -> tuple[Slice, int] | None:
+    """Return the task that most likely runs."""
+    piece = worker.running
+    return None if piece is None else (piece, piece.next)
 
 
 def _status(ended: m.ProcessEnded) -> Status | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import termios
@@ -13,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 SUSPEND = "\x1a"
-_ESCAPE = b"\x1b"
+_SEQUENCE = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|O.)?", re.DOTALL)  # what arrows and function keys send (ECMA-48)
 _KEYS_PER_READ = 64
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -64,7 +65,7 @@ class Terminal:
                 data = os.read(self._keyboard, _KEYS_PER_READ)
             if not data:
                 self._keyboard = None
-        return "" if data.startswith(_ESCAPE) else data.decode(errors="replace")
+        return _SEQUENCE.sub(b"", data).decode(errors="replace")
 
     def suspend(self) -> None:
         """Give the terminal back and stop, until somebody lets the program go on."""

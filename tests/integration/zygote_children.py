@@ -1,0 +1,109 @@
+"""What children of the zygotes under test do."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from scaler_runtime.zygote import Zygote
+
+
+def answer(arguments, channel):
+    channel.say((arguments, os.getpid(), os.getpgid(0), os.getsid(0), os.getppid()))
+    return 0
+
+
+def exit_with(code, channel):
+    sys.exit(code)
+
+
+def crash(number, channel):
+    os.kill(os.getpid(), number)
+
+
+def sleep(arguments, channel):
+    channel.say("asleep")
+    time.sleep(600)
+
+
+def ignore_sigterm(arguments, channel):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep(arguments, channel)
+
+
+def sleep_with_grandchild(arguments, channel):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    channel.say(process.pid)
+    time.sleep(600)
+
+
+def leave_grandchild(arguments, channel):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    channel.say(process.pid)
+
+
+def show_randomness(arguments, channel):
+    channel.say(random.random())
+
+
+def show_signals(arguments, channel):
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)]
+    channel.say(
+        (handlers[:2] == [signal.SIG_DFL] * 2, handlers[2] is signal.default_int_handler, threading.active_count())
+    )
+
+
+def read_descriptor(arguments, channel):
+    (descriptor,) = channel.descriptors
+    channel.say(os.pread(descriptor, 100, 0))
+
+
+def read_inherited(descriptor, channel):
+    channel.say(os.pread(descriptor, 100, 0))
+
+
+def say_much(size, channel):
+    for _ in range(20):
+        channel.say(b"x" * size)
+
+
+def raise_error(arguments, channel):
+    raise RuntimeError("not a good day")
+
+
+def own_and_wait():
+    """Own a zygote with two children, tell all pids, and wait for the end: run as a program of its own."""
+    zygote = Zygote(["json"])
+    for key in ("a", "b"):
+        zygote.start(key, "tests.integration.zygote_children:sleep_with_grandchild", None)
+    pids, grandchildren = [os.getpid(), zygote.pid], 0
+    while grandchildren < 2:
+        event = zygote.wait_event(30)
+        if type(event).__name__ == "Started":
+            pids.append(event.pid)
+        elif type(event).__name__ == "Said":
+            pids.append(event.message)
+            grandchildren += 1
+    tell(*pids)
+    time.sleep(600)
+
+
+def fork_and_wait():
+    """As `own_and_wait`, but the zygote is a fork; says what became of its child."""
+    zygote = Zygote([], fork=True)
+    zygote.start("a", "tests.integration.zygote_children:answer", "hello")
+    said = next(event for event in iter(lambda: zygote.wait_event(30), None) if type(event).__name__ == "Said")
+    zygote.start("b", "tests.integration.zygote_children:sleep", None)
+    started = next(event for event in iter(lambda: zygote.wait_event(30), None) if getattr(event, "key", "") == "b")
+    tell(said.message[0], os.getpid(), zygote.pid, started.pid)
+    sys.stdin.readline()
+    zygote.close()
+    tell("closed")
+
+
+def tell(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
