@@ -1,10 +1,11 @@
 """Executes the blocks of a page as a reader would: commands in terminals, Python in one interpreter, files in a folder.
 
-The port 8516 of the pages becomes a free one. A block that starts a scheduler begins anew: what ran before is stopped.
+The ports from 8516 on become free ones. A block that starts a scheduler begins anew: what ran before is stopped.
 """
 
 import doctest
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -18,8 +19,8 @@ import psutil
 from tests.docs.blocks import ROOT
 from tests.integration.commands import PATIENCE_SECONDS, Command, is_alive, wait_until
 
-DOCUMENTED_PORT = "8516"
-PORTS_IN_A_ROW = 3  # a scheduler's own, and those derived from it
+DOCUMENTED_PORTS = (8516, 8517, 8518)
+"""A scheduler's own, and those that it derives from it."""
 BIN = Path(sys.executable).parent
 SERVERS = {
     "scaler_scheduler": "scheduler listening on",
@@ -27,6 +28,7 @@ SERVERS = {
     "scaler_worker_adapter_native": None,
     "scaler_worker_adapter_fixed_native": None,
     "scaler_cluster": None,
+    "scaler_top": "Total",
 }
 """Commands that go on until they are stopped, each with the line that says it has come up, if there is one."""
 
@@ -35,13 +37,14 @@ class Session:
     """The state of one page. The working directory has to be an empty folder of the page's own."""
 
     def __init__(self):
-        self._port = free_port()
+        port = free_port()
+        self._ports = {str(documented): str(port + i) for i, documented in enumerate(DOCUMENTED_PORTS)}
         self._commands = []
         self._interpreter = None
 
     def run(self, block):
         """Execute one block, and fail where it fails or prints something else."""
-        text = block.text.replace(DOCUMENTED_PORT, str(self._port))
+        text = self._with_ports(block.text)
         if block.file_name is not None:
             path = Path(block.file_name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,7 @@ class Session:
             return
         printed = RUNNERS[block.kind](self, text, block.place)
         if block.kind != "console" and block.output is not None:
-            expected = block.output.replace(DOCUMENTED_PORT, str(self._port))
-            assert_output(expected, printed, block.place)
+            assert_output(self._with_ports(block.output), printed, block.place)
 
     def close(self):
         """End what is running; everything must have gone on until now, and end in order."""
@@ -90,6 +92,9 @@ class Session:
         return printed
 
     # ---- within
+
+    def _with_ports(self, text):
+        return re.sub("|".join(self._ports), lambda match: self._ports[match[0]], text)
 
     def _start(self, words, variables):
         (command,) = entry_points(group="console_scripts", name=words[0])
@@ -189,8 +194,8 @@ def assert_output(expected, printed, place):
 def free_port():
     """Return a port that is free, as are the next ones; below those that the system gives away by itself."""
     port = 10_000 + os.getpid() % 2_000 * 10
-    while not all(is_free(number) for number in range(port, port + PORTS_IN_A_ROW)):
-        port += PORTS_IN_A_ROW
+    while not all(is_free(number) for number in range(port, port + len(DOCUMENTED_PORTS))):
+        port += len(DOCUMENTED_PORTS)
     return port
 
 

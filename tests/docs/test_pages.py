@@ -17,6 +17,8 @@ from scaler_runtime.config import option_rows
 from scaler_runtime.options import LoggingConfig
 from scaler_scheduler.config import SchedulerConfig
 from scaler_scheduler.policies import registry
+from scaler_scheduler.top.columns import COLUMNS
+from scaler_scheduler.top.config import TopConfig
 from tests.docs.blocks import PAGES, ROOT
 
 DOCS = ROOT / "docs"
@@ -27,6 +29,7 @@ COMMANDS = {
     "scaler_worker_adapter_native": NativeWorkerAdapterConfig,
     "scaler_worker_adapter_fixed_native": FixedNativeWorkerAdapterConfig,
     "scaler_object_storage_server": ObjectStorageConfig,
+    "scaler_top": TopConfig,
 }
 
 
@@ -79,6 +82,13 @@ def test_every_policy_is_described_with_its_defaults():
         assert section, name
         described = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", section, re.MULTILINE))
         assert described == {key: f"{value:g}" for key, value in defaults.items()}
+
+
+def test_every_column_of_the_monitor_is_described():
+    described = []
+    for names, keys_ in re.findall(r"^\| ([\w, ]+) \| ([\w, ]*)\| ", (DOCS / "monitor.md").read_text(), re.MULTILINE):
+        described += zip(names.split(", "), keys_.strip().split(", "), strict=True)
+    assert described[1:] == [(column.title, column.key) for column in COLUMNS]
 
 
 def test_what_a_package_brings_is_what_the_page_says():

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from scaler_client.client import Client
+from scaler_client.exceptions import ClientShutdownException
 from scaler_cluster.cluster import Cluster
 from scaler_cluster.combo import SchedulerClusterCombo
 from scaler_cluster.launcher import StartError
@@ -29,6 +30,12 @@ def square(number):
 
 def where_am_i(_):
     return os.getpid(), str(Path.cwd())
+
+
+def begin(path):
+    path.touch()
+    time.sleep(0.5)
+    return "done"
 
 
 @contextmanager
@@ -116,6 +123,11 @@ def test_a_port_in_use_is_an_error_that_names_it():
             SchedulerClusterCombo(1, address=address)
 
 
+def test_a_log_that_cannot_be_written_is_an_error_that_names_it():
+    with nothing_left(), pytest.raises(StartError, match="logging_paths: cannot write to '/nowhere/log'"):
+        SchedulerClusterCombo(1, logging_paths=("/nowhere/log",))
+
+
 def test_workers_of_a_combo_offer_its_capabilities():
     policy = PolicyConfig(policy_content="allocate=capability; scaling=no")
     with (
@@ -125,6 +137,18 @@ def test_workers_of_a_combo_offer_its_capabilities():
         Client(combo.get_address()) as client,
     ):
         assert client.submit_verbose(square, (3,), capabilities={"gpu": 1}).result() == 9
+
+
+def test_a_combo_that_shuts_down_lets_a_task_finish_and_says_so_of_the_rest(tmp_path):
+    combo = SchedulerClusterCombo(1, logging_level="WARNING")
+    with Client(combo.get_address()) as client:
+        begun = tmp_path / "begun"
+        first, waiting = client.submit(begin, begun), client.submit(time.sleep, 600)
+        wait_until(begun.exists)
+        combo.shutdown()
+        assert first.result() == "done"
+        with pytest.raises(ClientShutdownException):
+            waiting.result(PATIENCE_SECONDS)
 
 
 def test_a_combo_shuts_down_in_time_while_a_task_runs():

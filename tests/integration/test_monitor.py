@@ -139,7 +139,7 @@ def test_real_workers_have_figures(context, tmp_path):
         for row in made.workers:
             assert row.worker_id.startswith("Worker|")
             assert min(row.rss, row.host_rss, row.free_memory) > 1 << 20
-            assert (row.initialised, row.outstanding) == (True, 1)
+            assert (row.initialised, row.has_task, row.task_lock, row.outstanding) == (True, True, True, 1)
             assert row.silent_seconds < 30
         Subscriber(context, monitor).report_where(lambda made: all(row.lag_seconds > 0 for row in made.workers))
 

@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+import uvloop
 import zmq
 
 from scaler_client.serializer import load_failure
@@ -105,23 +106,25 @@ class Site:
 
     async def until_running(self, worker_id, slice_id, task=0):
         async with asyncio.timeout(SECONDS):
-            while not self.record_says(worker_id, slice_id, task):
+            while not self.record_says(worker_id, slice_id, task):  # noqa: ASYNC110 - memory tells nobody that it changed
                 await asyncio.sleep(0.005)
 
 
 @pytest.fixture
 def site(tmp_path):
-    def run(scenario, **options):
+    def run(scenario, loop_factory=None, **options):
         async def whole():
             async with Site(tmp_path, options) as made:
                 await scenario(made)
 
-        asyncio.run(whole())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(whole())
 
     return run
 
 
-def test_workers_come_up_and_run_tasks(site):
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["builtin", "uvloop"])
+def test_workers_come_up_and_run_tasks(site, loop_factory):
     async def scenario(site):
         (worker,) = await site.start()
         hello = site.scheduler.hellos[worker]
@@ -132,8 +135,9 @@ def test_workers_come_up_and_run_tasks(site):
         assert pickle.loads(outcomes[0][1]) == [x * x for x in range(100)]
         await site.scheduler.until(lambda: site.scheduler.state(worker) == "running")
         assert site.host.heard_at is not None
+        await site.host.drain(5)
 
-    site(scenario)
+    site(scenario, loop_factory)
 
 
 def test_thirty_two_workers_at_once(site):
@@ -222,6 +226,19 @@ def test_a_stubborn_task_is_killed(site):
         ended = await site.ended()
         assert (ended.cause, ended.code) == ("cancelled", signal.SIGKILL)
         assert 2.5 < time.monotonic() - begun < 6
+
+    site(scenario)
+
+
+def test_nobody_suffers_for_a_task_that_ended_in_time(site):
+    async def scenario(site):
+        (worker,) = await site.start()
+        slice_id = site.scheduler.run(worker, tasks.be_stubborn, 1, 60)
+        await site.until_running(worker, slice_id)
+        await asyncio.sleep(0.1)  # until it ignores the signal
+        site.scheduler.send(site.scheduler.host, m.EndTask(worker, 1, slice_id, 0))
+        ended = await site.ended()
+        assert (ended.cause, ended.code, ended.task, ended.replaced) == ("planned", signal.SIGKILL, 1, True)
 
     site(scenario)
 
@@ -400,11 +417,16 @@ def test_another_scheduler_at_the_address_learns_everything(site):
 
 def test_a_scheduler_that_ends_ends_its_workers(site):
     async def scenario(site):
-        (worker,) = await site.start()
-        site.scheduler.send(site.scheduler.peers[worker], m.Shutdown("a client asked for it"))
-        ended = await site.ended()
-        assert (ended.cause, ended.code, ended.replaced) == ("exit", 0, False)
-        await site.until_state(worker, "ended")
+        workers = await site.start(2)
+        slice_id = site.scheduler.run(workers[0], tasks.sleep, 60)
+        await site.until_running(workers[0], slice_id)
+        for worker in workers:
+            site.scheduler.send(site.scheduler.peers[worker], m.Shutdown("a client asked for it"))
+        await site.ended(2)
+        for ended in site.scheduler.ended:
+            assert (ended.cause, ended.code, ended.replaced) == ("planned", 0, False)
+        for worker in workers:
+            assert "a client asked for it" in (await site.until_state(worker, "ended")).reason
 
     site(scenario)
 

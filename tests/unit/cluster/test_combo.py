@@ -59,7 +59,7 @@ def test_starts_a_scheduler_and_then_workers_for_its_address(zygotes):
         assert started.get_address() == "tcp://127.0.0.1:5555"
 
     assert [(key, target) for key, target, _ in zygotes.last.started] == [
-        ("scheduler", "scaler_scheduler.server:run_child"),
+        ("scheduler", "scaler_scheduler.server:run_child_for_good"),
         ("cluster", "scaler_cluster.server:run_child"),
     ]
     scheduler, cluster = configurations(zygotes.last)

@@ -3,6 +3,7 @@
 import pytest
 
 from scaler_protocol import messages as m
+from scaler_runtime import core as c
 from tests.unit.scheduler.builders import Bench
 
 RATIO = "allocate=even_load; scaling=vanilla(upper=1,cooldown=5)"
@@ -255,7 +256,6 @@ def test_a_group_that_was_being_drained_is_stopped_by_whoever_has_it_now():
     worker = bench.worker(group="g-1")
     group = bench.state.adapters[b"N"].groups["g-1"]
     bench.core._adapters.drain(bench.state.adapters[b"N"], group, "for the test")
-    adapter.leave("silent for 10 seconds")
 
     back = bench.adapter("N2", groups=adapter.groups)
     assert back.stop == []
@@ -272,6 +272,79 @@ def test_a_group_that_is_stopping_when_its_adapter_comes_back_takes_a_place():
     adapter = bench.adapter(max_groups=3, groups=groups)
 
     assert adapter.wanted == ["g-1", "g-2"]
+
+
+def test_workers_that_drained_go_on_when_there_is_no_adapter_to_end_them():
+    bench, client, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+    worker.complete()
+    bench.advance(6.0)
+    assert adapter.stop == ["g-1"]
+
+    adapter.leave("silent for 10 seconds")
+    client.submit(1)
+
+    assert worker.held == 1
+
+
+def test_a_worker_whose_host_drains_gets_nothing_when_its_adapter_goes():
+    bench, client, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker(group="g-1")
+    worker.complete()
+    bench.advance(6.0)
+    worker.host.report(W="draining")
+
+    adapter.leave("it stops")
+    client.submit(1)
+
+    assert worker.held == 0
+
+
+def test_an_adapter_out_of_reach_is_asked_for_nothing_and_drains_nothing():
+    bench = Bench(RATIO)
+    client, away, here = bench.client(), bench.adapter("N1"), bench.adapter("N2")
+    client.submit(4)
+    bench.advance(0.1)
+    away.obey()
+    here.obey()
+    assert (len(away.wanted), len(here.wanted)) == (2, 2)
+
+    bench.handle(c.PeerDetached(b"N1"))
+    client.submit(2)
+    bench.advance(0.1)
+    assert (len(away.wanted), len(here.wanted)) == (2, 4)
+    here.obey()
+    client.cancel(1, 0, 4)
+    client.cancel(2, 0, 2)
+    bench.advance(6.0)
+    assert (away.stop, len(here.stop)) == ([], 4)
+
+    bench.handle(c.PeerAttached(b"N1"))
+    bench.advance(6.0)
+    assert len(away.stop) == 2
+
+
+def test_too_much_that_leaving_groups_took_up_is_forgotten_when_they_have_gone():
+    bench = Bench(RATIO)
+    client = bench.client()
+    client.submit(2)
+    adapter = bench.adapter(max_groups=1)
+    found = {"old": m.GroupReport("old", "stopping", "", [], {}), "g-1": m.GroupReport("g-1", "pending", "", [], {})}
+    adapter.groups, adapter.revision = found, 1
+    adapter.report(m.GroupStatus("g-1", "WorkerGroupTooMuch", "the limit is 1 groups"))
+    assert sorted(adapter.stop) == ["g-1", "old"]
+    del adapter.groups["g-1"]
+    adapter.report()
+    bench.advance(1.0)
+    assert adapter.wanted == []
+    del adapter.groups["old"]
+
+    adapter.report()
+    bench.advance(0.1)
+
+    assert adapter.wanted == ["g-2"]
 
 
 def test_workers_of_an_adapter_that_is_gone_go_on():

@@ -221,6 +221,22 @@ def test_a_group_is_never_split():
     assert not any(stack.bench.state.workers[worker.worker_id].draining for worker in workers)
 
 
+def test_a_part_of_a_surplus_too_small_for_a_group_does_not_keep_the_whole_from_going():
+    stack = Stack("allocate=even_load; scaling=vanilla(upper=2,lower=1,cooldown=2)", workers_per_group=2)
+    stack.client.submit(1)
+    stack.adapter.obey()
+    worker = stack.bench.worker("W1", group="g-1")
+    stack.bench.worker("W2", group="g-1")
+    stack.bench.advance(30.0)
+    assert stack.adapter.stop == []
+
+    worker.complete()
+    stack.bench.advance(1.9)
+    assert stack.adapter.stop == []
+    stack.bench.advance(0.2)
+    assert stack.adapter.stop == ["g-1"]
+
+
 def test_back_from_zero():
     stack = Stack()
     for round_ in range(3):

@@ -7,7 +7,8 @@ import pytest
 from scaler_worker.endings import CANCELLED, PLANNED, TIMEOUT, ProcessFacts, judge, signal_name
 from scaler_worker.record import Running
 
-TASK = Running(7, 5, None)
+TASK = Running(7, 5)
+OTHER = Running(7, 4)
 
 
 def facts(**changes):
@@ -19,6 +20,7 @@ def facts(**changes):
             "signal": None,
             "running": None,
             "asked": None,
+            "asked_for": None,
             "ready_seconds": 10.0,
             "failure": "",
             **changes,
@@ -41,9 +43,11 @@ def facts(**changes):
         ({"signal": signal.SIGSEGV, "ready_seconds": None}, "signal", 11, False),
         ({"signal": signal.SIGKILL, "running": TASK}, "signal", 9, False),
         ({"signal": signal.SIGTERM, "running": TASK}, "signal", 15, False),
-        ({"signal": signal.SIGTERM, "running": TASK, "asked": CANCELLED}, "cancelled", 15, True),
-        ({"signal": signal.SIGKILL, "running": TASK, "asked": TIMEOUT}, "timeout", 9, True),
+        ({"signal": signal.SIGTERM, "running": TASK, "asked": CANCELLED, "asked_for": TASK}, "cancelled", 15, True),
+        ({"signal": signal.SIGKILL, "running": TASK, "asked": TIMEOUT, "asked_for": TASK}, "timeout", 9, True),
         ({"signal": signal.SIGTERM, "running": TASK, "asked": PLANNED}, "planned", 15, False),
+        ({"signal": signal.SIGKILL, "running": TASK, "asked": CANCELLED, "asked_for": OTHER}, "planned", 9, True),
+        ({"signal": signal.SIGTERM, "asked": TIMEOUT, "asked_for": TASK}, "planned", 15, True),
     ],
 )
 def test_causes(what, cause, code, replaced):
@@ -62,9 +66,10 @@ def test_details_are_one_line():
         detail(exit_code=1, ready_seconds=None, failure="no module")
         == "process 123 of worker W exited with code 1 before it was ready (no module)"
     )
-    assert "limit of 3 seconds" in detail(signal=15, running=TASK, asked=TIMEOUT, timeout_seconds=3)
-    assert "task 5 of slice 7 was cancelled" in detail(signal=15, running=TASK, asked=CANCELLED)
+    assert "limit of 3 seconds" in detail(signal=15, running=TASK, asked=TIMEOUT, asked_for=TASK, timeout_seconds=3)
+    assert "task 5 of slice 7 was cancelled" in detail(signal=15, running=TASK, asked=CANCELLED, asked_for=TASK)
     assert detail(signal=15, asked=PLANNED) == "process 123 of worker W was stopped"
+    assert detail(exit_code=0, asked=PLANNED, failure="enough") == "process 123 of worker W was stopped: enough"
 
 
 def test_unknown_signals_have_a_name_too():

@@ -18,7 +18,7 @@ from scaler_runtime.options import SCREEN
 from scaler_scheduler.config import PolicyConfig, SchedulerConfig
 
 _SCHEDULER, _CLUSTER = "scheduler", "cluster"
-_TARGETS = {_SCHEDULER: "scaler_scheduler.server:run_child", _CLUSTER: "scaler_cluster.server:run_child"}
+_TARGETS = {_SCHEDULER: "scaler_scheduler.server:run_child_for_good", _CLUSTER: "scaler_cluster.server:run_child"}
 _CLIENT = "scaler_client.agent"
 _ANY_PORT = "tcp://127.0.0.1:0"
 _DEFAULT_POLICY = PolicyConfig()

@@ -68,11 +68,18 @@ class Relieved:
 
 
 @dataclass(slots=True)
+class EndAsked:
+    """The server is to end for good: nobody will start it again, its peers shall know."""
+
+    reason: str
+
+
+@dataclass(slots=True)
 class Settle:
     """No more input waits at this moment: time to decide. Comes after every group of events and at each wake-up."""
 
 
-Event = PeerJoined | PeerAttached | PeerDetached | PeerLeft | Received | Congested | Relieved | Settle
+Event = PeerJoined | PeerAttached | PeerDetached | PeerLeft | Received | Congested | Relieved | EndAsked | Settle
 
 
 # ---- effects

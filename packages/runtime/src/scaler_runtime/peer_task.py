@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from scaler_protocol.messages import Message
-
 from scaler_runtime.connection import Connection
 from scaler_runtime.session import SessionEvent
 
@@ -54,7 +53,7 @@ class PeerTask:
             for event in self.connection.pump(now):
                 try:
                     self._on_event(event, now)
-                except Exception:
+                except Exception:  # noqa: BLE001 - what one message does must not stop the others
                     _log.exception("dropped an event that could not be handled: %.500r", event)
             more = self.connection.flush(now)
         self._turning = False

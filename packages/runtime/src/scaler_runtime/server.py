@@ -14,7 +14,7 @@ from typing import Any
 from scaler_protocol import codec
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import Message
-from scaler_runtime.core import Core, Dismiss, Effect, Event, Log, Send, Settle
+from scaler_runtime.core import Core, Dismiss, Effect, EndAsked, Event, Log, Send, Settle
 from scaler_runtime.sessions import Sessions
 from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import RouterSocket, SendResult
@@ -72,6 +72,10 @@ class Server:
     def stop(self) -> None:
         """End `run`."""
         self._stopped.set()
+
+    def end(self, reason: str) -> None:
+        """Let the core take leave of its peers and end `run`."""
+        self._handle(EndAsked(reason), self._clock())
 
     def _turn(self) -> None:
         if self._stopped.is_set():

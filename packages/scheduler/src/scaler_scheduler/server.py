@@ -11,6 +11,7 @@ import zmq
 
 from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
+from scaler_runtime.config import ConfigError
 from scaler_runtime.logging import setup_logging, warn_if_exposed
 from scaler_runtime.program import run_program
 from scaler_runtime.server import Server
@@ -52,24 +53,32 @@ def run(config: SchedulerConfig) -> int:
     return run_program(partial(serve, config, on_listening=_announce), config.process_config)
 
 
-def run_child(arguments: tuple[SchedulerConfig, int], channel: Channel) -> int:
+def run_child(arguments: tuple[SchedulerConfig, int], channel: Channel, *, for_good: bool = False) -> int:
     """Run as a child that ends with its parent; it says `("listening", address)`, or `("failed", line)`."""
     config, parent_pid = arguments
-    setup_logging(config.logging_config)
 
     def on_listening(role: str, address: Address) -> None:
         if role == SCHEDULER:
             channel.say(("listening", str(address)))
 
     try:
-        return run_program(partial(serve, config, on_listening=on_listening), config.process_config, parent_pid)
-    except BindError as error:
+        setup_logging(config.logging_config)
+        main = partial(serve, config, on_listening=on_listening, for_good=for_good)
+        return run_program(main, config.process_config, parent_pid)
+    except (BindError, ConfigError) as error:
         channel.say(("failed", str(error)))
         return 1
 
 
-async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listening: OnListening) -> int:
-    """Serve until `stopping` is set or a client shuts the scheduler down."""
+def run_child_for_good(arguments: tuple[SchedulerConfig, int], channel: Channel) -> int:
+    """Run as `run_child` does, but nobody will start it again: asked to stop, it tells its peers not to wait for it."""
+    return run_child(arguments, channel, for_good=True)
+
+
+async def serve(
+    config: SchedulerConfig, stopping: asyncio.Event, *, on_listening: OnListening, for_good: bool = False
+) -> int:
+    """Serve until `stopping` is set or a client shuts the scheduler down; with `for_good` its peers are told to end."""
     instance_id = new_id()
     context: zmq.Context[Any] = zmq.Context(config.process_config.worker_io_threads)
     sessions = Sessions(
@@ -83,9 +92,9 @@ async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listenin
         max_unfinished_tasks=MAX_UNFINISHED_TASKS,
         max_unfinished_bytes=MAX_UNFINISHED_BYTES,
     )
-    core = SchedulerCore(_settings(config, instance_id), time.monotonic())
     try:
         listening = listen(context, config)
+        core = SchedulerCore(_settings(config, listening.scheduler.address, instance_id), time.monotonic())
         server = Server(listening.scheduler, core, sessions)
         monitor = Monitor(
             listening.monitor, core.state, server, StorageFigures(context, listening.object_storage_address)
@@ -93,7 +102,7 @@ async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listenin
         warn_if_exposed(server.address)
         on_listening(SCHEDULER, server.address)
         on_listening(MONITOR, listening.monitor.address)
-        stopper = asyncio.create_task(_stop_when(stopping, server))
+        stopper = asyncio.create_task(_stop_when(stopping, server, for_good=for_good))
         try:
             monitor.start()
             await server.run()
@@ -105,15 +114,18 @@ async def serve(config: SchedulerConfig, stopping: asyncio.Event, *, on_listenin
     return 0
 
 
-async def _stop_when(stopping: asyncio.Event, server: Server) -> None:
+async def _stop_when(stopping: asyncio.Event, server: Server, *, for_good: bool) -> None:
     await stopping.wait()
-    server.stop()
+    if for_good:
+        server.end("the scheduler was asked to end")
+    else:
+        server.stop()
 
 
-def _settings(config: SchedulerConfig, instance_id: bytes) -> Settings:
+def _settings(config: SchedulerConfig, address: Address, instance_id: bytes) -> Settings:
     return Settings(
         policies=parse_policy(config.policy.policy_content),
-        address=str(config.scheduler_address),
+        address=str(address),
         protected=config.protected,
         max_number_of_tasks_waiting=config.max_number_of_tasks_waiting,
         worker_timeout_seconds=config.worker_timeout_seconds,

@@ -15,6 +15,7 @@ TIMEOUT: Final = "timeout"
 EXIT: Final = "exit"
 SIGNAL: Final = "signal"
 
+_FOR_A_TASK = frozenset({CANCELLED, TIMEOUT})
 _QUICK_SECONDS = 1.0
 """A process that crashes without a task so soon after its start would crash again."""
 
@@ -29,7 +30,9 @@ class ProcessFacts:
     signal: int | None
     running: Running | None
     asked: str | None
-    """Why its host asked it to end: PLANNED, CANCELLED or TIMEOUT."""
+    """Why it was to end: PLANNED, CANCELLED or TIMEOUT."""
+    asked_for: Running | None
+    """The task on whose account it was to end."""
     ready_seconds: float | None
     """How long it was registered; None: never."""
     failure: str
@@ -54,6 +57,8 @@ def judge(facts: ProcessFacts) -> Ending:
     number = facts.signal
     code = (facts.exit_code or 0) if number is None else number
     cause = facts.asked or (EXIT if number is None else SIGNAL)
+    if cause in _FOR_A_TASK and facts.running != facts.asked_for:  # it ended in time; another must not suffer for it
+        return Ending(PLANNED, code, replaced=True, detail=_detail(facts))
     return Ending(cause, code, _is_replaced(facts, cause), _detail(facts))
 
 
@@ -67,7 +72,7 @@ def signal_name(number: int) -> str:
 
 def _is_replaced(facts: ProcessFacts, cause: str) -> bool:
     """Whether its task, a cancel or a timeout ended it. Killed from outside, or unable to start, it is lost."""
-    if cause in {CANCELLED, TIMEOUT}:
+    if cause in _FOR_A_TASK:
         return True
     if cause == PLANNED or facts.ready_seconds is None:
         return False
@@ -79,12 +84,14 @@ def _is_replaced(facts: ProcessFacts, cause: str) -> bool:
 def _detail(facts: ProcessFacts) -> str:
     process = f"process {facts.pid} of worker {facts.worker_id}"
     task = "" if facts.running is None else f"task {facts.running.task} of slice {facts.running.slice_id}"
+    about = facts.asked_for
+    asked_for = "its task" if about is None else f"task {about.task} of slice {about.slice_id}"
     if facts.asked == CANCELLED:
-        return f"{process} was ended: {task or 'its task'} was cancelled"
+        return f"{process} was ended: {asked_for} was cancelled"
     if facts.asked == TIMEOUT:
-        return f"{task or 'a task'} ran longer than the limit of {facts.timeout_seconds:g} seconds: {process} was ended"
+        return f"{asked_for} ran longer than the limit of {facts.timeout_seconds:g} seconds: {process} was ended"
     if facts.asked == PLANNED:
-        return f"{process} was stopped"
+        return f"{process} was stopped{f': {facts.failure}' if facts.failure else ''}"
     number = facts.signal
     how = f"exited with code {facts.exit_code or 0}" if number is None else f"died of {signal_name(number)}"
     when = f" while running {task}" if task else ""

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol, cast
 
 from scaler_client import serializer as client_serializer
 from scaler_client.context import set_context
-from scaler_client.serializer import Serializer, are_atoms, dump_result, is_default, load_call, load_values
+from scaler_client.serializer import Serializer, dump_result, is_default, load_call, load_values
 from scaler_protocol.batch import Encoding
 from scaler_worker.context import RunningContext
 from scaler_worker.failures import Answer, failure, not_deserializable, not_serializable, result_answer
@@ -28,6 +28,8 @@ FLUSH_SECONDS = 0.01
 FLUSH_BYTES = 1 << 20
 _QUICK: frozenset[type] = frozenset({int, float, bool, type(None)})
 _QUICK_LENGTH = 1024  # longer texts are not left to wait, uncounted, among the results
+_QUICK_ITEMS = 64
+_MAX_NESTING = 3
 
 
 @dataclass(slots=True)
@@ -287,16 +289,17 @@ class Executor:
         self._is_interruptible = True
 
 
-def _is_short_atom(result: object) -> bool:
-    if isinstance(result, (str, bytes)):
-        return len(result) <= _QUICK_LENGTH and are_atoms((result,))
-    if type(result) is not tuple or not are_atoms(cast("list[object]", [result])):
-        return False
-    return sum(map(_length, cast("tuple[object, ...]", result))) <= _QUICK_LENGTH
-
-
-def _length(item: object) -> int:
-    return len(cast("str", item)) if isinstance(item, (str, bytes, tuple)) else 1
+def _is_short_atom(value: object, nesting: int = _MAX_NESTING) -> bool:
+    """Whether nobody can change the value, and it is short."""
+    kind = type(value)
+    if kind in _QUICK:
+        return True
+    if kind is str or kind is bytes:
+        return len(cast("str", value)) <= _QUICK_LENGTH
+    if kind is tuple and nesting:
+        items = cast("tuple[object, ...]", value)
+        return len(items) <= _QUICK_ITEMS and all(_is_short_atom(item, nesting - 1) for item in items)
+    return False
 
 
 _OWN_FILES = frozenset({__file__, client_serializer.__file__})

@@ -26,7 +26,7 @@ from scaler_worker.endings import CANCELLED, PLANNED, TIMEOUT, Ending, ProcessFa
 from scaler_worker.hosted import ENDED, READY, STARTING, STOPPED, STOPPING, Hosted, WorkerStatus
 from scaler_worker.machine import OutOfMemoryKills, is_stopped
 from scaler_worker.process import ProcessArguments
-from scaler_worker.record import Records
+from scaler_worker.record import Records, Running
 from scaler_worker.usage import HostUsage, UsageMeter
 
 KILL_DELAY_SECONDS: Final = 3.0
@@ -177,10 +177,12 @@ class WorkerHost:
         self._zygote.start(worker.key, _TARGET, arguments, (self._records.descriptor,))
         self._set_state(worker, STARTING)
 
-    def _end(self, worker: Hosted, why: str, reason: str, *, kill: bool = False) -> None:
+    def _end(
+        self, worker: Hosted, why: str, reason: str = "", *, task: Running | None = None, kill: bool = False
+    ) -> None:
         """Ask a process to end; what was asked first counts, except that a stop replaces nothing."""
         if worker.asked is None or why == PLANNED:
-            worker.asked = why
+            worker.asked, worker.asked_for = why, task
         self._zygote.signal(worker.key, signal.SIGKILL if kill else signal.SIGTERM)
         if worker.kill_timer is None and not kill:
             key = worker.key
@@ -218,6 +220,8 @@ class WorkerHost:
                     self._set_state(worker, READY)
             case ("failed", str(cause)):
                 worker.failure = cause
+            case ("leaving", str(cause)):
+                worker.asked, worker.failure = PLANNED, cause
             case _:
                 _log.warning("worker %s said %r", worker.worker_id, message)
 
@@ -253,6 +257,7 @@ class WorkerHost:
             signal=ended.signal,
             running=worker.record.running(),
             asked=worker.asked,
+            asked_for=worker.asked_for,
             ready_seconds=None if worker.ready_at is None else time.monotonic() - worker.ready_at,
             failure=worker.failure,
             memory=", ".join(memory),
@@ -318,7 +323,7 @@ class WorkerHost:
         if running is None or running.slice_id != message.slice_id or message.task not in {running.task, m.ANY_TASK}:
             return
         _log.info("ending task %d of slice %d on worker %s", running.task, running.slice_id, worker.worker_id)
-        self._end(worker, CANCELLED, "")
+        self._end(worker, CANCELLED, task=running)
 
     def _report(self) -> None:
         """Tell the scheduler of all workers."""
@@ -339,6 +344,7 @@ class WorkerHost:
     def _entry(self, worker: Hosted) -> m.WorkerReport:
         usage = self._usage.of(worker.worker_id)
         state = "draining" if self._draining or worker.state == STOPPING else _REPORTED[worker.state]
+        has_task = worker.record.running() is not None
         return m.WorkerReport(
             worker.worker_id,
             worker.group_id,
@@ -347,7 +353,8 @@ class WorkerHost:
             state,
             cpu=usage.cpu,
             rss=usage.rss,
-            has_task=worker.record.running() is not None,
+            has_task=has_task,
+            task_lock=has_task,
         )
 
     # ---- time
@@ -375,7 +382,7 @@ class WorkerHost:
         now = time.monotonic()
         for worker in self._living():
             if worker.asked is None and worker.seconds_running(now) >= self._config.task_timeout_seconds:
-                self._end(worker, TIMEOUT, "")
+                self._end(worker, TIMEOUT, task=worker.seen)
 
     # ---- word of changes
 

@@ -42,7 +42,9 @@ class Hosted:
     pid: int | None = None
     ready_at: float | None = None
     asked: str | None = None
-    """Why the process was asked to end."""
+    """Why the process is to end."""
+    asked_for: Running | None = None
+    """The task on whose account."""
     failure: str = ""
     kill_timer: asyncio.TimerHandle | None = None
     seen: Running | None = None
@@ -62,12 +64,8 @@ class Hosted:
     def seconds_running(self, now: float) -> float:
         """Return for how long the task has run that runs now: exactly, or since it was seen first."""
         running = self.record.running()
-        if running is None or self.seen is None or (running.slice_id, running.task) != _name(self.seen):
+        if running != self.seen:
             self.seen, self.seen_at = running, now
         if running is None:
             return 0.0
         return now - (self.seen_at if running.started is None else running.started)
-
-
-def _name(running: Running) -> tuple[int, int]:
-    return running.slice_id, running.task

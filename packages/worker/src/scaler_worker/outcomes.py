@@ -65,7 +65,8 @@ class Outcomes:
                 before = len(self.values) - self._taken
                 seconds = (now - self._mark) * count / (before + count)
                 now -= seconds
-            self._harvest(now)
+            if len(self.values) > self._taken:
+                self._harvest(now)
             self._put(self.position(), count, status, payload, seconds)
             self._first, self._taken, self.values = self.position() + count, 0, []
             self._mark = self._clock()

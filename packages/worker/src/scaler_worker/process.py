@@ -67,7 +67,11 @@ class ProcessArguments:
 
 
 def run(arguments: ProcessArguments, channel: Channel) -> int:
-    """Serve as this worker. Says `("ready",)` once registered, `("failed", one line)` where that cannot be."""
+    """Serve as this worker, until it is ended or leaves.
+
+    Says `("ready",)` once registered, `("failed", one line)` when that cannot be, and `("leaving", one line)` before it
+    ends by its own decision: its task has nothing to do with it.
+    """
     _settle_in(arguments)
     if arguments.preload is not None:
         try:
@@ -163,8 +167,7 @@ class WorkerProcess:
     def _end(self, code: int, reason: str) -> NoReturn:
         """End the process from the IO thread: the main one may be in the middle of a task."""
         _log.log(logging.INFO if code == 0 else logging.ERROR, "worker %s ends: %s", self._arguments.worker_id, reason)
-        if code:
-            self._channel.say(("failed", reason))
+        self._channel.say(("leaving", reason))
         self._connection.close(reason, _LINGER_SECONDS)
         flush_output()
         os._exit(code)

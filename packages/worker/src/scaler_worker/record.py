@@ -6,7 +6,7 @@ no process uses take no memory.
 
 import mmap
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SLICE = 0
 """Word of a slot: the running slice, 0 while nothing runs."""
@@ -27,11 +27,11 @@ _WORD_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a process runs. `started` is None where only the beginning of its block is known."""
+    """What a process runs. `started`, which `==` ignores, is None where only its block's beginning is known."""
 
     slice_id: int
     task: int
-    started: float | None
+    started: float | None = field(default=None, compare=False)
 
 
 class Record:

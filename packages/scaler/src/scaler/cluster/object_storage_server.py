@@ -11,6 +11,7 @@ with installed(__name__):
     from scaler_object_storage import server
     from scaler_object_storage.config import ObjectStorageConfig
     from scaler_protocol.addresses import Address
+    from scaler_runtime.config import ConfigError
     from scaler_runtime.logging import setup_logging
     from scaler_runtime.options import LoggingConfig, ProcessConfig
     from scaler_runtime.program import ProgramError, run_program
@@ -49,14 +50,14 @@ class ObjectStorageServerProcess(ProgramProcess):
 def run_child(arguments: tuple[Configuration, int], channel: Channel) -> int:
     """Run as a child that ends with its parent; it says `("listening", address)`, or `("failed", line)`."""
     (config, logging_config), parent_pid = arguments
-    setup_logging(logging_config)
 
     def on_listening(address: Address) -> None:
         channel.say(("listening", str(address)))
 
     main = partial(server.serve, config, on_listening=on_listening, parent_pid=parent_pid)
     try:
+        setup_logging(logging_config)
         return run_program(main, ProcessConfig(), parent_pid)
-    except (BindError, ProgramError) as error:
+    except (BindError, ConfigError, ProgramError) as error:
         channel.say(("failed", str(error)))
         return 1

@@ -49,15 +49,19 @@ class Adapters:
             self._on_group(adapter, entry)
         full = adapter.full
         if refused:
-            adapter.full = Full(report.max_worker_groups, adapter.supply)
-        elif full is not None and (full.capacity != report.max_worker_groups or adapter.supply < full.groups):
+            adapter.full = Full(report.max_worker_groups, adapter.places_taken)
+        elif full is not None and (full.capacity != report.max_worker_groups or adapter.places_taken < full.groups):
             adapter.full = None
 
     def leave(self, adapter: Adapter, reason: str) -> None:
-        """An adapter that is silent or gone is not scaled any more; its workers go on."""
+        """An adapter that is silent or gone is not scaled any more; its workers go on, those that drained too."""
         del self._state.adapters[adapter.peer]
-        for group_id in adapter.groups:
-            self._draining.pop(group_id, None)
+        for group in adapter.groups.values():
+            self._draining.pop(group.group_id, None)
+            for worker in self.workers_of(group) if group.leaving else ():
+                host = self._state.hosts.get(worker.host)
+                if host is None or worker.worker_id not in host.draining:
+                    self._dispatch.undrain(worker)
         left = f"; {len(adapter.groups)} groups are left to themselves" if adapter.groups else ""
         self._out.log(WARNING if adapter.groups else INFO, f"adapter {adapter.name} is gone: {reason}{left}")
 
@@ -94,6 +98,9 @@ class Adapters:
     def _drain(self, adapter: Adapter, group: Group) -> None:
         group.draining = True
         self._draining[group.group_id] = adapter, group
+        self._drain_workers(group)
+
+    def _drain_workers(self, group: Group) -> None:
         for worker in self.workers_of(group):
             if not worker.draining:
                 self._dispatch.drain(worker)
@@ -123,6 +130,7 @@ class Adapters:
         if entry.state in LEAVING and not group.leaving:
             self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} is {entry.state}: {entry.reason}")
             group.stopping = True
+            self._drain_workers(group)
         news = (before, group.reason) != (entry.state, entry.reason)
         group.reason = entry.reason or group.reason
         if news and entry.state == "pending" and entry.reason:
@@ -137,7 +145,7 @@ class Adapters:
                 group.draining, group.stopping = former.draining, former.stopping
         adapter.groups[entry.group_id] = group
         adapter.changed |= group.stopping
-        if not group.stopping and (group.draining or any(worker.draining for worker in self.workers_of(group))):
+        if group.draining and not group.stopping:
             self._drain(adapter, group)
         return group
 
@@ -161,6 +169,6 @@ class Adapters:
         if status.status not in REFUSALS or group is None or group.leaving:
             return False
         self._out.log(WARNING, f"{adapter.name} refused {status.group_id}: {status.status} {status.reason}")
-        group.stopping = True
+        group.stopping = group.is_refused = True
         adapter.changed = True
         return True

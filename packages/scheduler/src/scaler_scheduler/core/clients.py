@@ -102,7 +102,10 @@ class Clients:
             self._out.log(WARNING, f"client {client.name} asked to shut down: refused, the scheduler is protected")
             self._out.send(client.peer, m.ShutdownRefused(reason))
             return
-        reason = f"client {client.name} shut the scheduler down"
+        self.end_all(f"client {client.name} shut the scheduler down")
+
+    def end_all(self, reason: str) -> None:
+        """End the scheduler, and everything that is connected to it."""
         everyone = (*self._state.worker_of_peer, *self._state.hosts, *self._state.adapters, *self._state.clients)
         for peer in everyone:
             self._out.send(peer, m.Shutdown(reason))

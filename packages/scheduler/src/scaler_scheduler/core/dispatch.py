@@ -362,6 +362,11 @@ class Dispatch:
         self.update(worker)
         self.recall_all(worker)
 
+    def undrain(self, worker: Worker) -> None:
+        """Let the worker take part again."""
+        worker.draining = False
+        self.update(worker)
+
     def recall_all(self, worker: Worker) -> None:
         """Ask for everything the worker has not begun."""
         self._ask_back(worker, [(piece, piece.next) for piece in worker.slices.values() if not piece.recalling])

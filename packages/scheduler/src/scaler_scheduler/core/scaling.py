@@ -58,7 +58,8 @@ class Scaling:
         """Return when a decision is wanted without an event: soon, if one was skipped or a surplus is lasting."""
         if self._skipped:
             return self._next
-        ends = [self._due(steps[0]) for steps in self._lasting.values()]
+        decided = self._next - PAUSE_SECONDS
+        ends = [self._due(step) for steps in self._lasting.values() for step in steps if self._due(step) > decided]
         return max(self._next, min(ends)) if ends else None
 
     def snapshot(self, managed: Iterable[Adapter]) -> Snapshot:
@@ -76,7 +77,7 @@ class Scaling:
                     capabilities=report.capabilities,
                     groups=supply,
                     leaving=len(adapter.groups) - supply,
-                    is_full=adapter.full is not None,
+                    is_full=adapter.full is not None or adapter.is_away,
                 )
             )
         others = tuple(
@@ -102,29 +103,31 @@ class Scaling:
             since = next((step.since for step in before if step.workers >= item.workers), now)
             steps = [*(step for step in before if step.workers < item.workers), _Step(since, item.workers)]
             due = max((step.workers for step in steps if now >= self._due(step)), default=0)
-            if due:
-                self._give_up(item.adapters, due, reason)
-            later = [_Step(step.since, step.workers - due) for step in steps if step.workers > due]
-            if later:
-                lasting[item.adapters] = later
+            released = self._give_up(item.adapters, due, reason) if due else 0
+            lasting[item.adapters] = [
+                _Step(step.since, step.workers - released) for step in steps if step.workers > released
+            ]
         self._lasting = lasting
 
     def _due(self, step: _Step) -> float:
         return max(step.since + self._policy.cooldown_seconds, self._release_from)
 
-    def _give_up(self, peers: frozenset[Peer], workers: int, reason: str) -> None:
+    def _give_up(self, peers: frozenset[Peer], workers: int, reason: str) -> int:
+        """Drain whole groups of no more than `workers` workers; return how many these have."""
         candidates = [
             (self._emptiness(group), adapter, group)
             for adapter in self._state.adapters.values()
-            if adapter.peer in peers
+            if adapter.peer in peers and not adapter.is_away
             for group in adapter.groups.values()
             if not group.leaving
         ]
+        released = 0
         for _, adapter, group in sorted(candidates, key=lambda candidate: candidate[0]):
             size = max(1, adapter.report.workers_per_group)
-            if size <= workers:
-                workers -= size
+            if released + size <= workers:
+                released += size
                 self._adapters.drain(adapter, group, reason)
+        return released
 
     def _emptiness(self, group: Group) -> tuple[bool, float]:
         """Return a key by which groups on their way up come first, then the idle ones, then the least loaded."""

@@ -87,7 +87,10 @@ class SchedulerCore:
             self._adapters.leave(adapter, event.reason)
 
     def on_connection_changed(self, event: c.PeerAttached | c.PeerDetached, now: float) -> None:
-        """A session outlives its connections: nothing changes until the peer is back or has left."""
+        """A session outlives its connections: little changes until the peer is back or has left."""
+        adapter = self.state.adapters.get(event.peer)
+        if adapter is not None:
+            adapter.is_away = isinstance(event, c.PeerDetached)
 
     def on_congested(self, event: c.Congested, now: float) -> None:
         self._set_congested(event.peer, congested=True)
@@ -106,6 +109,9 @@ class SchedulerCore:
         if kind not in _ACCEPTED.get(role, ()):
             raise ProtocolError(f"{kind.__name__} from a peer of role {role!r}")
         _MESSAGES[kind](self, event.peer, event.message, now)
+
+    def on_end_asked(self, event: c.EndAsked, now: float) -> None:
+        self._clients.end_all(event.reason)
 
     def on_settle(self, event: c.Settle, now: float) -> None:
         self._workers.settle(now)
@@ -152,6 +158,7 @@ _HANDLERS: dict[type[Any], Callable[[SchedulerCore, Any, float], None]] = {
     c.Congested: SchedulerCore.on_congested,
     c.Relieved: SchedulerCore.on_relieved,
     c.Received: SchedulerCore.on_received,
+    c.EndAsked: SchedulerCore.on_end_asked,
     c.Settle: SchedulerCore.on_settle,
 }
 _MESSAGES: dict[type[Any], Callable[[SchedulerCore, c.Peer, Any, float], None]] = {

@@ -164,6 +164,8 @@ class Group:
     reason: str = ""
     draining: bool = False
     stopping: bool = False
+    is_refused: bool = False
+    """Whether its adapter has no room for it: it takes none."""
 
     @property
     def leaving(self) -> bool:
@@ -173,7 +175,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """When an adapter said that another group is too much: its capacity, and the groups it was wanted to have."""
+    """When an adapter said that another group is too much: its capacity, and the groups that took it up."""
 
     capacity: int
     groups: int
@@ -193,11 +195,18 @@ class Adapter:
     """Whether the desired state differs from the last command."""
     full: Full | None = None
     """No growth until there is more room than it had then."""
+    is_away: bool = False
+    """Whether its connection is lost: it is asked for nothing new, and none of its groups is drained."""
 
     @property
     def supply(self) -> int:
         """How many groups it shall have."""
         return sum(not group.leaving for group in self.groups.values())
+
+    @property
+    def places_taken(self) -> int:
+        """How many groups take a place, those that are leaving too."""
+        return sum(not group.is_refused for group in self.groups.values())
 
 
 @dataclass(slots=True)

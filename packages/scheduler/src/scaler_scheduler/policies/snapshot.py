@@ -23,7 +23,7 @@ class AdapterView:
     leaving: int = 0
     """Groups that still take a place."""
     is_full: bool = False
-    """Whether it has refused a group for want of room."""
+    """Whether it has refused a group for want of room, or is out of reach."""
 
     @property
     def room(self) -> float:

@@ -1,0 +1,59 @@
+"""Some hundred simulations in every test run; thousands by `hatch run simulate --seeds 2000`."""
+
+import os
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from tests.simulation.faults import NONE, Faults
+from tests.simulation.simulation import Simulation
+from tests.simulation.world import World
+
+SEEDS = 200
+_PART = 20
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, _PART))
+def test_nothing_unsafe_happens_and_all_ends_well(first):
+    for seed in range(first, first + _PART):
+        Simulation(seed).run()
+
+
+def test_without_faults_every_task_runs_once_and_nothing_waits_for_long():
+    for seed in range(10):
+        simulation = Simulation(seed, NONE)
+        simulation.run()
+        outcomes = [
+            status.name
+            for client in simulation.clients
+            for batch in client.batches.values()
+            for task, status in batch.outcomes.items()
+            if task not in batch.cancelled
+        ]
+        assert set(outcomes) == {"VALUES"}
+        assert simulation.world.now - 1000.0 < 60.0
+
+
+def test_the_seeds_bring_every_fault():
+    drawn = [World(seed).faults for seed in range(SEEDS)]
+
+    for field in fields(Faults):
+        assert sum(getattr(faults, field.name) > 0 for faults in drawn) > SEEDS / 4, field.name
+
+
+def test_a_seed_is_the_same_story_in_every_process():
+    stories = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "8"],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+
+    assert len(stories[0]) > 1000
+    assert stories[0] == stories[1]
