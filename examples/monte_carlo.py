@@ -41,8 +41,8 @@ def simulate(call: Call, seed: np.random.SeedSequence, paths: int) -> tuple[floa
     draws = np.random.default_rng(seed).standard_normal(paths // 2)
     drift = (call.rate - call.volatility**2 / 2) * call.years
     spread = call.volatility * math.sqrt(call.years)
-    payoffs = sum(np.maximum(call.spot * np.exp(drift + spread * z) - call.strike, 0.0) for z in (draws, -draws))
-    values = payoffs / 2 * math.exp(-call.rate * call.years)
+    up, down = (np.maximum(call.spot * np.exp(drift + spread * z) - call.strike, 0.0) for z in (draws, -draws))
+    values = (up + down) / 2 * math.exp(-call.rate * call.years)
     return float(values.sum()), float((values**2).sum())
 
 

@@ -7,7 +7,7 @@ Images are read and written by the workers; only the names and sizes travel.
 
 import sys
 import tempfile
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def make_all(sources: list[Path], targets: Path, console: Console) -> int:
     table = Table("image", "size", "thumbnail")
     failed = 0
     with SchedulerClusterCombo(N_WORKERS, logging_level="WARNING") as combo, Client(combo.get_address()) as client:
-        names = {
+        names: dict[Future[tuple[Size, Size]], str] = {
             client.submit(make_thumbnail, source, targets / f"{source.name}.jpg"): source.name for source in sources
         }
         for future in track(as_completed(names), "making thumbnails", total=len(names), console=console):

@@ -1,6 +1,7 @@
 """The virtual clock: what is to happen, in the order of time. All chance comes from one seed."""
 
 import heapq
+import re
 from collections.abc import Callable
 from itertools import count
 from random import Random
@@ -57,4 +58,7 @@ class World:
     def log(self, text: str) -> None:
         """Keep a line of the story, if somebody wants to read it."""
         if self.trace is not None:
-            self.trace.append(f"{self.now - 1000.0:9.4f} {text}")
+            self.trace.append(f"{self.now - 1000.0:9.4f} {_PID.sub('', text)}")
+
+
+_PID = re.compile(r" \(pid \d+\)")

@@ -112,6 +112,14 @@ def test_terminate_then_join(cluster, zygotes):
     assert (cluster.is_alive(), cluster.exitcode) == (False, 0)
 
 
+def test_shutdown_does_not_ask_a_second_time(cluster, zygotes):
+    cluster.start()
+    cluster.terminate()
+    cluster.shutdown()
+
+    assert zygotes.last.signals == [("cluster", signal.SIGTERM)]
+
+
 def test_join_with_a_timeout_returns_while_it_runs(cluster):
     cluster.start()
     cluster.join(0.0)

@@ -28,6 +28,7 @@ class ProgramProcess(abc.ABC):
         self._config = config
         self._launcher: Launcher | None = None
         self._owner_pid = 0
+        self._is_stopping = False
 
     @abc.abstractmethod
     def run(self) -> int:
@@ -56,6 +57,7 @@ class ProgramProcess(abc.ABC):
     def terminate(self) -> None:
         """Ask the program to stop in order (SIGTERM)."""
         self._started().signal(self.name, signal.SIGTERM)
+        self._is_stopping = True
 
     def kill(self) -> None:
         """End the program, and all that it has started, at once (SIGKILL)."""
@@ -82,7 +84,8 @@ class ProgramProcess(abc.ABC):
         """Terminate, then join; what does not end in time is killed. May be repeated."""
         if self._launcher is None or self._owner_pid != os.getpid():
             return
-        self.terminate()
+        if not self._is_stopping:  # a second signal would cut the first short
+            self.terminate()
         self.join(STOP_SECONDS)
         if self.is_alive():
             self.kill()

@@ -32,7 +32,7 @@ MAX_UNFINISHED_BYTES = 128 << 20
 
 ADAPTER_SILENT_SECONDS = 10.0
 DETACHED_SECONDS = 3.0
-"""How long the connection of a worker or host may be away before what it holds runs elsewhere."""
+"""How long the connection of a worker, host or adapter may be away before the scheduler does without it."""
 
 
 OnListening = Callable[[str, Address], None]
@@ -87,7 +87,7 @@ async def serve(
             "client": Patience(config.client_timeout_seconds, None),
             "worker": Patience(None, DETACHED_SECONDS),
             "host": Patience(config.worker_timeout_seconds, DETACHED_SECONDS),
-            "adapter": Patience(ADAPTER_SILENT_SECONDS, None),
+            "adapter": Patience(ADAPTER_SILENT_SECONDS, DETACHED_SECONDS),
         },
         max_unfinished_tasks=MAX_UNFINISHED_TASKS,
         max_unfinished_bytes=MAX_UNFINISHED_BYTES,

@@ -134,7 +134,7 @@ class Adapters:
         news = (before, group.reason) != (entry.state, entry.reason)
         group.reason = entry.reason or group.reason
         if news and entry.state == "pending" and entry.reason:
-            self._warn(adapter, f"worker group {group.group_id} of {adapter.name} is pending: {entry.reason}")
+            self._out.log(WARNING, f"worker group {group.group_id} of {adapter.name} is pending: {entry.reason}")
 
     def _adopt(self, adapter: Adapter, entry: m.GroupReport) -> Group:
         """Take in a group that this adapter has not been asked for: it was another's, or another scheduler's."""

@@ -67,6 +67,15 @@ class Waiting:
                 f"start `scaler_cluster {self._settings.address}` or a worker adapter"
             )
             return "no worker", text, self._settings.no_worker_seconds
+        reasons = {
+            f"{adapter.name}: {group.reason}"
+            for adapter in scalable
+            for group in adapter.groups.values()
+            if group.state == "pending" and group.reason
+        }
+        if reasons:
+            text = f"tasks wait, and no worker comes: {'; '.join(sorted(reasons))}"
+            return "no worker comes", text, self._settings.no_worker_seconds
         return None
 
     def _warn(self, lane: Lane, cause: str, text: str) -> None:
