@@ -18,7 +18,6 @@ from scaler_scheduler.policies.registry import parse_policy
 
 TASK_SECONDS = 0.001
 _BATCH, _BLOCK = 4096, 64
-_CREDIT = 500_000
 _MESSAGES_PER_TURN = 512
 _ANSWER = 10
 _POLICY = "allocate=even_load; scaling=backlog(target=1,cooldown=1000)"
@@ -32,6 +31,8 @@ class Load:
         self.now = 0.0
         self.spent = 0.0
         self.tasks = 0
+        self.slices = 0
+        self._credit = max(100_000, 100 * workers)
         self._inbox: deque[c.Event] = deque()
         self._queues: dict[bytes, deque[list[int]]] = {}
         self._batches = 0
@@ -52,9 +53,9 @@ class Load:
 
     def run(self, tasks: int) -> None:
         """Work until so many tasks are done."""
-        self.tasks, self.spent = 0, 0.0
+        self.tasks, self.slices, self.spent = 0, 0, 0.0
         while self.tasks < tasks:
-            while self._unfinished < _CREDIT:
+            while self._unfinished < self._credit:
                 self._submit()
             self._turn()
             self.now += _ANSWER * TASK_SECONDS
@@ -113,19 +114,20 @@ class Load:
     def _turn(self) -> None:
         """Let the core take in what waits, as the server does: some hundred messages, then a decision."""
         while self._inbox:
-            began = time.perf_counter()
+            began = time.process_time()
             effects: list[c.Effect] = []
             for _ in range(min(_MESSAGES_PER_TURN, len(self._inbox))):
                 effects += self.core.handle(self._inbox.popleft(), self.now)
             effects += self.core.handle(c.Settle(), self.now)
             self.core.next_wakeup()
-            self.spent += time.perf_counter() - began
+            self.spent += time.process_time() - began
             for effect in effects:
                 if isinstance(effect, c.Send):
                     self._carry_out(effect.peer, effect.message)
 
     def _carry_out(self, peer: bytes, message: m.Message) -> None:
         if isinstance(message, m.AssignSlice):
+            self.slices += 1
             self._queues[peer].append([message.slice_id, message.batch_id, message.start, message.stop])
         elif isinstance(message, m.TaskResults):
             count = sum(numbers(U32, message.counts))
@@ -159,8 +161,8 @@ def main() -> None:
             profile.enable()
         load.run(max(200_000, 40 * workers))
         profile.disable()
-        each = load.spent / load.tasks * 1e6
-        sys.stdout.write(f"{workers:6} workers: {each:6.2f} us a task, {load.tasks} tasks in {load.spent:.2f} s\n")
+        task, piece = load.spent / load.tasks * 1e6, load.spent / load.slices * 1e6
+        sys.stdout.write(f"{workers:6} workers: {task:5.2f} us a task, {piece:6.1f} us a slice; {load.tasks} tasks\n")
         if len(counts) == 1:
             pstats.Stats(profile).sort_stats("tottime").print_stats(18)
 
