@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulation.faults import NONE, Faults
 from tests.simulation.simulation import Simulation
+from tests.simulation.throughput import Load
 from tests.simulation.world import World
 
 SEEDS = 200
@@ -57,3 +58,11 @@ def test_a_seed_is_the_same_story_in_every_process():
 
     assert len(stories[0]) > 1000
     assert stories[0] == stories[1]
+
+
+def test_the_load_that_measures_the_core_is_worked_off():
+    load = Load(20)
+    load.run(2000)
+
+    load.core.state.check()
+    assert load.slices < 2000

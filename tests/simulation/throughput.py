@@ -1,4 +1,4 @@
-"""What a task costs the scheduler's core, by the number of workers: `python -m tests.simulation.throughput [workers ...]`.
+"""What a task costs the scheduler's core, by number of workers: `python -m tests.simulation.throughput [workers ...]`.
 
 Workers are columns of numbers that answer ten tasks at a time; only the time spent in the core is counted.
 """
