@@ -153,6 +153,26 @@ def test_cancelled_runs_need_as_many_starts_as_counts():
         codec.decode(codec.encode(m.Packet(1, 0, [m.CancelTasks(1, column(U32, [1, 2]), column(U32, [1]))])))
 
 
+def test_a_packet_of_too_many_messages_is_a_protocol_error():
+    frames = codec.encode(m.Packet(0, 0, [m.Heartbeat()] * (codec.MAX_BODIES + 1)))
+
+    with pytest.raises(ProtocolError, match="at most"):
+        codec.decode(frames)
+
+
+def test_a_list_of_too_many_items_is_a_protocol_error():
+    frames = codec.encode(m.Packet(0, 0, [m.AbandonBatches([1] * (codec.MAX_ITEMS + 1))]))
+
+    with pytest.raises(ProtocolError, match="at most"):
+        codec.decode(frames)
+
+
+def test_a_text_that_utf8_cannot_hold_is_sent_as_far_as_it_can():
+    (message,) = codec.decode(codec.encode(m.Packet(0, 0, [m.Leave("bad \ud800 end")]))).messages
+
+    assert message.reason == "bad ? end"
+
+
 def test_limits_need_as_many_numbers_as_slices():
     with pytest.raises(ProtocolError):
         codec.decode(codec.encode(m.Packet(1, 0, [m.RecallSlices(column(U64, [1, 2]), column(U32, [1]))])))

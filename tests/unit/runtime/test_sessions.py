@@ -186,3 +186,80 @@ def test_a_full_pipe_keeps_the_packet_for_the_next_round():
         wire.table.unsend(route, packet)
 
     assert [event.message for event in wire.exchange()[1]] == [m.Notice("a", "")]
+
+
+def damaged(wire, *numbers):
+    """Say something that does not arrive, then more."""
+    for number in numbers:
+        wire.peer.send(m.AbandonBatches([number]))
+        list(wire.peer.packets())
+    wire.peer.send(m.AbandonBatches([99]))
+    return wire.exchange()
+
+
+def test_what_is_missing_within_a_connection_is_said_again():
+    wire = Wire()
+    wire.connect()
+
+    at_server, _ = damaged(wire, 1, 2)
+
+    received = [event.message.batch_ids for event in at_server if isinstance(event, Received)]
+    assert received == [[1], [2], [99]]
+
+
+def test_a_peer_whose_messages_stay_missing_is_let_go():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    gap = m.Packet(5, 0, [m.AbandonBatches([1])])
+    assert wire.table.receive(wire.route, gap, 0.0) == [PeerDetached(peer)]
+    wire.exchange()
+
+    assert [type(event) for event in wire.table.receive(wire.route, gap, 0.0)] == [PeerLeft]
+
+
+def test_registering_again_on_the_same_connection_repeats_nothing():
+    wire = Wire()
+    wire.connect()
+    wire.table.send(wire.peer.identity.session_id, m.Notice("c", "t"))
+    list(wire.table.outgoing())  # handed to the socket
+    wire.peer.on_connected()
+    (register,) = wire.peer.packets()
+    wire.table.receive(wire.route, register, 0.0)
+
+    sent = [message for _, packet in wire.table.outgoing() for message in packet.messages]
+
+    assert [type(message) for message in sent] == [m.Registered]
+
+
+def test_a_second_session_on_one_connection_is_refused():
+    wire, second = Wire(), Wire()
+    wire.connect()
+    second.peer.on_connected()
+    (register,) = second.peer.packets()
+
+    assert wire.table.receive(wire.route, register, 0.0) == []
+
+    ((_, answer),) = wire.table.outgoing()
+    assert isinstance(answer.messages[0], m.Refused)
+    assert len(wire.table) == 1
+
+
+def test_a_registration_that_finds_the_pipe_full_is_answered_later():
+    wire = Wire()
+    wire.peer.on_connected()
+    wire.routes = 1
+    (register,) = wire.peer.packets()
+    wire.table.receive(wire.route, register, 0.0)
+    for route, packet in wire.table.outgoing():
+        wire.table.unsend(route, packet)
+
+    assert [type(event) for event in wire.exchange()[1]] == [Up]
+
+
+def test_many_heartbeats_in_one_packet_have_one_answer():
+    wire = Wire()
+    wire.connect()
+    wire.table.receive(wire.route, m.Packet(0, 0, [m.Heartbeat()] * 1000), 0.0)
+
+    assert len(list(wire.table.outgoing())) == 1

@@ -63,18 +63,6 @@ def test_a_slice_of_an_unknown_function_is_answered(talk):
     assert shape(decode(results)) == [(0, 2, Status.NOT_DESERIALIZABLE)]
 
 
-def test_a_slice_that_contradicts_itself_is_refused(talk):
-    broken = values([1, 2])
-    broken.stop = 3
-    with pytest.raises(ValueError, match="in blocks from"):
-        talk.hear(broken)
-    broken = values([1, 2])
-    broken.payload += b"x"
-    with pytest.raises(ValueError, match="payload"):
-        talk.hear(broken)
-    assert talk.stage.workload.take(0) is None
-
-
 def test_what_waits_is_given_back(talk):
     talk.hear(define(), values(range(10), slice_id=1), values(range(10), slice_id=2), values(range(10), slice_id=3))
     (answer,) = talk.hear(recall(slice_1=0, slice_2=4, slice_9=0))

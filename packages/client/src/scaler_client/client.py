@@ -21,6 +21,7 @@ from scaler_protocol.messages import Capabilities
 _DEFAULT_SERIALIZER = DefaultSerializer()
 _ANYWHERE: Capabilities = {}
 _ROWS = (list, tuple)
+_MOST = 1 << 63  # quantities travel as signed numbers of 64 bits
 _OUR_CALLER = 3  # from a private method of the client to the code that called a public one
 
 
@@ -247,7 +248,8 @@ def _checked(capabilities: Capabilities | None) -> Capabilities:
     for name, quantity in (capabilities or {}).items():
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"a capability is named by a text, not {name!r}")
-        if not isinstance(quantity, int) or quantity < -1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        name.encode()  # UnicodeEncodeError is a ValueError
+        if not isinstance(quantity, int) or not -1 <= quantity < _MOST:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"the quantity of capability {name!r} must be -1 or at least 0, not {quantity!r}")
     return dict(capabilities) if capabilities else _ANYWHERE
 

@@ -23,6 +23,10 @@ MAX_PACKET_BYTES = 64 << 20
 """Largest first frame that is looked at; payload frames are bounded by the socket."""
 
 MAX_CAPABILITIES = 256
+MAX_BODIES = 4096
+MAX_ITEMS = 1 << 17
+"""Most messages of a packet, and most items of a list in one: a packet of many small ones takes long to read."""
+
 _MAX_HEARTBEAT_SECONDS = 86_400
 
 EMPTY_PACKET = m.Packet(0, 0, [])
@@ -113,7 +117,7 @@ class _Packets(Generic[PacketT]):
         def take(reader: Any) -> PacketT:
             return self._record(
                 *[reader._get_by_field(field) for _, field in self._numbers],
-                [self._read_body(body, payloads) for body in reader._get_by_field(self._bodies)],
+                [self._read_body(body, payloads) for body in _bounded(reader._get_by_field(self._bodies), MAX_BODIES)],
             )
 
         packet = _read(self._struct, frames[0], take)
@@ -204,6 +208,8 @@ def _column(hint: Any, field: Any) -> tuple[Encode, Decode]:
         return partial(_put_capabilities, field.proto.name), partial(_take_capabilities, field)
     if hint is int:
         return partial(_put_int, field), partial(_take_scalar, field)
+    if hint is str:
+        return partial(_put_text, field), partial(_take_scalar, field)
     if get_origin(hint) is not list:
         return partial(_put_scalar, field), partial(_take_scalar, field)
     item: Any = get_args(hint)[0]
@@ -222,6 +228,14 @@ def _put_scalar(field: Any, builder: Any, value: Any) -> None:
     builder._set_by_field(field, value)
 
 
+def _put_text(field: Any, builder: Any, value: str) -> None:
+    """Write a text; what UTF-8 cannot hold is replaced, so that no text makes a message impossible to send."""
+    try:
+        builder._set_by_field(field, value)
+    except UnicodeEncodeError:
+        builder._set_by_field(field, value.encode(errors="replace").decode())
+
+
 def _take_scalar(field: Any, reader: Any) -> Any:
     return reader._get_by_field(field)
 
@@ -233,7 +247,7 @@ def _put_list(name: str, builder: Any, values: list[Any]) -> None:
 
 
 def _take_list(field: Any, reader: Any) -> list[Any]:
-    return list(reader._get_by_field(field))
+    return list(_bounded(reader._get_by_field(field), MAX_ITEMS))
 
 
 def _put_structs(name: str, columns: list[tuple[str, Encode, Decode]], builder: Any, values: list[Any]) -> None:
@@ -245,7 +259,14 @@ def _put_structs(name: str, columns: list[tuple[str, Encode, Decode]], builder: 
 
 
 def _take_structs(field: Any, record: type[Any], columns: list[tuple[str, Encode, Decode]], reader: Any) -> list[Any]:
-    return [record(*[take(struct) for _, _, take in columns]) for struct in reader._get_by_field(field)]
+    structs = _bounded(reader._get_by_field(field), MAX_ITEMS)
+    return [record(*[take(struct) for _, _, take in columns]) for struct in structs]
+
+
+def _bounded(items: Any, most: int) -> Any:
+    if len(items) > most:
+        raise ProtocolError(f"{len(items)} items in a list; at most {most} are accepted")
+    return items
 
 
 def _put_capabilities(name: str, builder: Any, value: m.Capabilities) -> None:
@@ -258,9 +279,7 @@ def _put_capabilities(name: str, builder: Any, value: m.Capabilities) -> None:
 
 
 def _take_capabilities(field: Any, reader: Any) -> m.Capabilities:
-    structs = reader._get_by_field(field)
-    if len(structs) > MAX_CAPABILITIES:
-        raise ProtocolError(f"{len(structs)} capabilities; at most {MAX_CAPABILITIES} are accepted")
+    structs = _bounded(reader._get_by_field(field), MAX_CAPABILITIES)
     return {struct.name: struct.value for struct in structs}
 
 

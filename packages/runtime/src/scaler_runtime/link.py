@@ -90,8 +90,12 @@ class Link:
         for _ in range(len(self._flight) - (self._sent - min(sequence, self._sent))):
             self.unacknowledged_bytes -= size_of(self._flight.popleft())
 
+    def has_gap_before(self, packet: Packet) -> bool:
+        """Whether messages between those received and these of the packet are missing."""
+        return packet.first_sequence > self.received + 1
+
     def accept(self, packet: Packet) -> list[Message]:
-        """Return the messages of the packet that are new; a gap makes none of them so (they come again)."""
+        """Return the messages of the packet that are new; none behind a gap: they come again after a `rewind`."""
         self.on_acknowledged(packet.acknowledged)
         if not packet.first_sequence:
             return packet.messages

@@ -47,6 +47,18 @@ class PeerTask:
 
     def _turn(self) -> None:
         self._turning = True
+        try:
+            self._exchange()
+        finally:
+            self._turning = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.connection.next_wakeup(self._clock())
+        if due is not None:
+            self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._turn)
+
+    def _exchange(self) -> None:
         more = True
         while more:
             now = self._clock()
@@ -56,10 +68,3 @@ class PeerTask:
                 except Exception:  # noqa: BLE001 - what one message does must not stop the others
                     _log.exception("dropped an event that could not be handled: %.500r", event)
             more = self.connection.flush(now)
-        self._turning = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        due = self.connection.next_wakeup(self._clock())
-        if due is not None:
-            self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._turn)

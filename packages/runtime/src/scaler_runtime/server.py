@@ -22,6 +22,7 @@ from scaler_runtime.transport import RouterSocket, SendResult
 MESSAGES_PER_TURN = 512
 _RETRY_SECONDS = 0.01
 _LINGER_SECONDS = 1.0
+_SHOWN_BYTES = 8  # of a route, which a stranger can make long
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +89,8 @@ class Server:
                 break
             self._receive(*received, now)
         for descriptor in lost:  # after its last words: a peer that leaves closes at once
-            self._probe(self._route_at.pop(descriptor, None), now)
+            if not self._is_connected(self._route_at.get(descriptor), now):
+                self._route_at.pop(descriptor, None)
         self._handle_all(self._sessions.expire(now), now)
         self._handle(Settle(), now)
         self._flush(now)
@@ -104,12 +106,19 @@ class Server:
             self.received[type(message)] += 1
         self._handle_all(self._sessions.receive(route, packet, now), now)
         if descriptor >= 0 and self._sessions.knows(route):
+            former = self._route_at.get(descriptor)
             self._route_at[descriptor] = route
+            if former != route:  # the system used the number again
+                self._is_connected(former, now)
 
-    def _probe(self, route: bytes | None, now: float) -> None:
-        """Ask whether a route is still connected: a connection ended whose descriptor it had, perhaps long ago."""
-        if route is not None and self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
+    def _is_connected(self, route: bytes | None, now: float) -> bool:
+        """Ask the socket whether there is still a connection behind a route, and take note if not."""
+        if route is None:
+            return False
+        connected = self._socket.send(route, _PROBE) is not SendResult.UNREACHABLE
+        if not connected:
             self._handle_all(self._sessions.unreachable(route, now), now)
+        return connected
 
     def _handle_all(self, events: list[Event], now: float) -> None:
         for event in events:
@@ -140,7 +149,13 @@ class Server:
     def _flush(self, now: float) -> None:
         self._blocked = False
         for route, packet in self._sessions.outgoing():
-            result = self._socket.send(route, codec.encode(packet))
+            try:
+                frames = codec.encode(packet)
+            except ProtocolError as error:  # a fault of ours: this peer has to begin anew, the others go on
+                _log.error("a message to peer %s cannot be written: %s", route[:_SHOWN_BYTES].hex(), error)
+                self._handle_all(self._sessions.drop(route, "a message to it could not be written"), now)
+                continue
+            result = self._socket.send(route, frames)
             if result is SendResult.FULL:
                 self._blocked = True
                 self._sessions.unsend(route, packet)
@@ -170,8 +185,8 @@ class Server:
 
     def _drop(self, route: bytes, reason: str, now: float) -> None:
         self.dropped += 1
-        if self._throttle.allows(route, now):
-            _log.warning("dropped from peer %s: %s", route.hex(), reason)
+        if self._throttle.allows(route if self._sessions.knows(route) else "strangers", now):
+            _log.warning("dropped from peer %s: %s", route[:_SHOWN_BYTES].hex(), reason)
 
 
 _PROBE: list[Any] = codec.encode(codec.EMPTY_PACKET)

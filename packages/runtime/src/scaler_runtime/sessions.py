@@ -51,6 +51,8 @@ class _Session:
     detached_at: float = 0.0
     congested: bool = False
     leaving: bool = False
+    gap_at: int = -1
+    """How much had been received at the last gap: another one there means that repeating does not help."""
 
 
 class Sessions:
@@ -87,10 +89,15 @@ class Sessions:
         if session is None or (packet.messages and isinstance(packet.messages[0], m.Register)):
             return self._receive_stranger(route, packet, now)
         session.heard_at = now
+        if session.link.has_gap_before(packet):
+            return self._on_gap(session, route, now)
         events: list[Event] = []
+        answered = False
         for message in session.link.accept(packet):
             if isinstance(message, m.Heartbeat):
-                self._control.append((route, session.link.unsequenced(m.Heartbeat())))
+                if not answered:
+                    answered = True
+                    self._control.append((route, session.link.unsequenced(m.Heartbeat())))
             elif isinstance(message, m.Leave):
                 self._forget(session)
                 events.append(PeerLeft(session.peer, message.reason))
@@ -143,9 +150,21 @@ class Sessions:
     def unsend(self, route: bytes, packet: m.Packet) -> None:
         """The peer's pipe is full: keep the packet for the next round."""
         session = self._by_route.get(route)
-        if session is not None:
+        if session is None:
+            return
+        if packet.first_sequence:
             session.link.unsend(packet)
             self._ready[session.peer] = session
+        elif any(not isinstance(message, m.Heartbeat) for message in packet.messages):
+            self._control.append((route, packet))
+
+    def drop(self, route: bytes, reason: str) -> list[Event]:
+        """Forget the session behind a route."""
+        session = self._by_route.get(route)
+        if session is None:
+            return []
+        self._forget(session)
+        return [PeerLeft(session.peer, reason)]
 
     def unreachable(self, route: bytes, now: float) -> list[Event]:
         """There is no connection behind this route any more."""
@@ -182,6 +201,16 @@ class Sessions:
         """Return when `expire` is wanted."""
         return self._next_check if self._by_peer else None
 
+    def _on_gap(self, session: _Session, route: bytes, now: float) -> list[Event]:
+        """Have the peer register again and repeat what is missing; one that cannot is not to be helped."""
+        if session.gap_at == session.link.received:
+            self._control.append((route, m.Packet(0, 0, [m.Refused("messages of this session are missing")])))
+            self._forget(session)
+            return [PeerLeft(session.peer, "messages of its session are missing")]
+        session.gap_at = session.link.received
+        self._control.append((route, m.Packet(0, 0, [m.RegisterFirst()])))
+        return self.unreachable(route, now)
+
     # ---- registration
 
     def _receive_stranger(self, route: bytes, packet: m.Packet, now: float) -> list[Event]:
@@ -189,7 +218,7 @@ class Sessions:
         if not isinstance(register, m.Register):
             self._control.append((route, m.Packet(0, 0, [m.RegisterFirst()])))
             return []
-        refusal = self._refusal(register)
+        refusal = self._refusal(route, register)
         if refusal:
             self._control.append((route, m.Packet(0, 0, [m.Refused(refusal)])))
             return []
@@ -198,7 +227,7 @@ class Sessions:
             return self._join(route, register, now)
         return self._return(known, route, register, now)
 
-    def _refusal(self, register: m.Register) -> str:
+    def _refusal(self, route: bytes, register: m.Register) -> str:
         if register.product != m.PRODUCT or register.protocol_version != m.PROTOCOL_VERSION:
             return (
                 f"the scheduler speaks {m.PRODUCT} protocol {m.PROTOCOL_VERSION}, this {register.role or 'peer'} "
@@ -206,6 +235,9 @@ class Sessions:
             )
         if register.role not in self._patience:
             return f"the scheduler knows no role {register.role!r}"
+        other = self._by_route.get(route)
+        if other is not None and other.peer != register.session_id:
+            return "this connection belongs to another session"
         known = self._by_peer.get(register.session_id)
         if known is not None and not hmac.compare_digest(known.secret, register.secret):
             return "this session belongs to somebody else"
@@ -224,12 +256,13 @@ class Sessions:
         if not resumed and session.link.received:  # it forgot what it had said: for us it is a new peer
             self._forget(session)
             return [PeerLeft(session.peer, "it started again"), *self._join(route, register, now)]
-        if session.route is not None:
-            self._by_route.pop(session.route, None)
+        if session.route != route:  # on the same connection nothing was lost
+            if session.route is not None:
+                self._by_route.pop(session.route, None)
+            session.link.rewind(register.received)
         session.route = route
         session.heard_at = now
         self._by_route[route] = session
-        session.link.rewind(register.received)
         self._ready[session.peer] = session
         self._answer(session, register, resumed=resumed)
         return [PeerAttached(session.peer)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import U32, U64, check_batch, column, numbers
+from scaler_protocol.batch import U32, U64, column, numbers
 from scaler_runtime.session import Incoming, Rejected, SessionEvent, Up
 from scaler_worker.executor import FLUSH_SECONDS
 from scaler_worker.functions import Functions
@@ -142,10 +142,6 @@ class Agent:
         self._functions.forget(message.function_ids)
 
     def _on_slice(self, assigned: m.AssignSlice) -> None:
-        count = sum(numbers(U32, assigned.block_counts))
-        check_batch(assigned, count)
-        if not assigned.first <= assigned.start < assigned.stop <= assigned.first + count:
-            raise ValueError(f"tasks [{assigned.start}, {assigned.stop}) in blocks from {assigned.first} on")
         self._workload.put(Piece.of(assigned, self._functions.get(assigned.function_id)))
 
     def _on_recall(self, message: m.RecallSlices) -> None:
