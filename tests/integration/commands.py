@@ -17,11 +17,11 @@ PATIENCE_SECONDS = 60
 class Command:
     """A command of the product as a process; its output is gathered line by line."""
 
-    def __init__(self, module, *arguments, environment=None):
+    def __init__(self, module, *arguments, environment=None, program=(sys.executable, "-m")):
         self.lines = []
         self._fresh = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [*program, module, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
