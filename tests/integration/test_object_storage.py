@@ -407,19 +407,21 @@ class Parent:
         )
         lines = sorted([self.process.stdout.readline(), self.process.stdout.readline()])
         self.said = eval(lines[0])
-        self.child = psutil.Process(int(lines[1].split()[1]))
+        self.child = None  # one that cannot start may have ended already
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.child = psutil.Process(int(lines[1].split()[1]))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        for process in (self.child, self.process):
+        children = [] if self.child is None else [self.child]
+        for process in (*children, self.process):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.stdout.close()
         self.process.wait(30)
-        psutil.wait_procs([self.child], 30)
-        assert not self.child.is_running()
+        assert not psutil.wait_procs(children, 30)[1]
 
 
 def test_a_child_ends_with_its_parent_and_leaves_the_objects_to_the_next(connect, start):
