@@ -3,6 +3,7 @@
 A record with a `payload` owns one frame behind the packet: opaque bytes that the scheduler passes on unseen.
 """
 
+import signal
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -261,6 +262,10 @@ class HostReport:
     rss: int = 0
     free_memory: int = 0
     round_trip_seconds: float = 0.0
+
+
+OWN_DOING: Final = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+"""Signals by which a task ends its own process: its host replaces the process, the scheduler does not run it again."""
 
 
 @dataclass(slots=True)

@@ -4,10 +4,8 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
+from scaler_protocol.messages import OWN_DOING
 from scaler_worker.record import Running
-
-OWN_DOING: Final = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
-"""Signals by which a process ends itself."""
 
 PLANNED: Final = "planned"
 CANCELLED: Final = "cancelled"

@@ -11,9 +11,6 @@ from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Host, Outbox, Slice, State, Worker
 
-OWN_DOING = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
-"""Signals by which a task ends its own process."""
-
 ORDERLY = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals by which somebody asks a process to leave."""
 
@@ -241,7 +238,7 @@ def _running(worker: Worker) -> tuple[Slice, int] | None:
 
 def _status(ended: m.ProcessEnded) -> Status | None:
     """Return how the task that ran is answered, None if it runs again."""
-    if ended.cause == "exit" or (ended.cause == "signal" and ended.code in OWN_DOING):
+    if ended.cause == "exit" or (ended.cause == "signal" and ended.code in m.OWN_DOING):
         return Status.PROCESSOR_DIED
     return {"cancelled": Status.CANCELLED, "timeout": Status.TIMED_OUT}.get(ended.cause)
 
