@@ -91,6 +91,7 @@ async def serve(
         },
         max_unfinished_tasks=MAX_UNFINISHED_TASKS,
         max_unfinished_bytes=MAX_UNFINISHED_BYTES,
+        object_storage_address="" if config.object_storage_address is None else str(config.object_storage_address),
     )
     try:
         listening = listen(context, config)
