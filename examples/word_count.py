@@ -135,4 +135,7 @@ def listening_address(scheduler: subprocess.Popen[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -94,14 +94,6 @@ class Send:
 
 
 @dataclass(slots=True)
-class Dismiss:
-    """Forget the peer after what was sent to it; it must register anew."""
-
-    peer: Peer
-    reason: str
-
-
-@dataclass(slots=True)
 class Log:
     """Write one line; `level` is a number of the logging module."""
 
@@ -116,7 +108,7 @@ class Stop:
     reason: str
 
 
-Effect = Send | Dismiss | Log | Stop
+Effect = Send | Log | Stop
 
 
 class Core(Protocol):

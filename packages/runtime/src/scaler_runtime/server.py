@@ -14,7 +14,7 @@ from typing import Any
 from scaler_protocol import codec
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import Message
-from scaler_runtime.core import Core, Dismiss, Effect, EndAsked, Event, Log, Send, Settle
+from scaler_runtime.core import Core, Effect, EndAsked, Event, Log, Send, Settle
 from scaler_runtime.sessions import Sessions
 from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import RouterSocket, SendResult
@@ -140,8 +140,6 @@ class Server:
             self._handle_all(self._sessions.send(effect.peer, effect.message), now)
         elif isinstance(effect, Log):
             _log.log(effect.level, "%s", effect.text)
-        elif isinstance(effect, Dismiss):
-            self._sessions.dismiss(effect.peer)
         else:
             _log.info("stopping: %s", effect.reason)
             self._stopped.set()

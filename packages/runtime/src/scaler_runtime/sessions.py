@@ -50,7 +50,6 @@ class _Session:
     link: Link = field(default_factory=Link)
     detached_at: float = 0.0
     congested: bool = False
-    leaving: bool = False
     gap_at: int = -1
     """How much had been received at the last gap: another one there means that repeating does not help."""
 
@@ -124,13 +123,6 @@ class Sessions:
             return [Congested(peer)]
         return []
 
-    def dismiss(self, peer: Peer) -> None:
-        """Forget a peer once what waits for it has been handed to the socket."""
-        session = self._by_peer.get(peer)
-        if session is not None:
-            session.leaving = True
-            self._ready[peer] = session
-
     def outgoing(self) -> Iterator[tuple[bytes, m.Packet]]:
         """Give out what is to be sent. Answer a failed send with `unsend` or `unreachable` before the next one."""
         control, self._control = self._control, []
@@ -144,8 +136,6 @@ class Sessions:
             else:
                 if session.route is not None and session.link.owes_acknowledgement:
                     yield session.route, session.link.unsequenced()
-                if session.leaving:
-                    self._forget(session)
 
     def unsend(self, route: bytes, packet: m.Packet) -> None:
         """The peer's pipe is full: keep the packet for the next round."""
