@@ -4,6 +4,7 @@ A *block* is the bytes of the arguments of one or more consecutive tasks; a *run
 Columns are arrays of native little-endian numbers: `U32` 4 bytes, `U64` 8, `F64` 8, `U8` 1 byte a number.
 """
 
+import struct
 import sys
 from array import array
 from bisect import bisect_right
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal
 
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import AssignSlice, SubmitBatch, TaskResults
+from scaler_protocol.storage_messages import MAX_NAME_BYTES
 
 U8: Final = "B"
 U32: Final = "I"
@@ -26,6 +28,9 @@ MAX_BATCH_BYTES = 1 << 20
 
 MAX_INLINE_BYTES = 16 << 20
 """The largest argument list or result that travels inside a message."""
+
+STORED_BYTES = 64 << 10
+"""Values of so many bytes and more go to the object storage, where there is one."""
 
 if sys.byteorder != "little":  # the columns are the machine's own numbers
     raise ImportError("Scaler's wire format needs a little-endian machine")
@@ -40,6 +45,8 @@ class Encoding(IntEnum):
     """A block is several tasks: a pickled list, each item the only argument of its task."""
     TUPLES = 2
     """A block is several tasks: a pickled list of argument tuples."""
+    LINKED = 3
+    """A block is one task whose arguments are partly elsewhere: a pickled `Linked` of the client package."""
 
 
 class Status(IntEnum):
@@ -70,6 +77,10 @@ class Status(IntEnum):
     """UTF-8 text naming the limit."""
     REFUSED = 12
     """The scheduler did not accept the task: UTF-8 text."""
+    STORED = 13
+    """Success; one task: where its result lies in the object storage, as `pack_stored` has it."""
+    DEPENDENCY_OVER = 14
+    """No outcome: a result that the task waits for has been delivered. Submit it again, with that result."""
 
 
 def column(code: NumberCode, numbers: Sequence[int] | Sequence[float]) -> bytes:
@@ -99,15 +110,32 @@ def covering(starts: Sequence[int], start: int, stop: int) -> tuple[int, int]:
     return bisect_right(starts, start) - 1, bisect_right(starts, stop - 1)
 
 
+def pack_stored(size: int, key: bytes) -> bytes:
+    """Return the bytes of a run of `Status.STORED`: an object of `size` bytes under a key."""
+    return _SIZE.pack(size) + key
+
+
+def unpack_stored(run: bytes | memoryview) -> tuple[int, bytes]:
+    """Return the size and the key that `pack_stored` was given; `ProtocolError` for what cannot be such a run."""
+    if not 1 <= len(run) - _SIZE.size <= MAX_NAME_BYTES:
+        raise ProtocolError(f"{len(run)} bytes are no size and key of a stored object")
+    return _SIZE.unpack_from(run)[0], bytes(run[_SIZE.size :])
+
+
 def check_batch(batch: SubmitBatch | AssignSlice, count: int) -> None:
     """Raise `ProtocolError` unless the blocks hold exactly `count` tasks and exactly the payload."""
     counts, sizes = numbers(U32, batch.block_counts), numbers(U32, batch.block_sizes)
     if count < 1 or len(counts) != len(sizes) or not all(counts) or sum(counts) != count:
         raise ProtocolError(f"{len(counts)} blocks with {sum(counts)} tasks in a batch of {count}")
-    if sum(sizes) != len(batch.payload):
-        raise ProtocolError(f"blocks of {sum(sizes)} bytes in a payload of {len(batch.payload)}")
-    if batch.encoding not in _ENCODINGS or (batch.encoding == Encoding.CALL and len(counts) != count):
+    blocks_size = len(batch.payload) - (
+        sum(numbers(U32, batch.dependency_sizes)) if isinstance(batch, AssignSlice) else 0
+    )
+    if sum(sizes) != blocks_size:
+        raise ProtocolError(f"blocks of {sum(sizes)} bytes in a payload of {blocks_size}")
+    if batch.encoding not in _ENCODINGS or (batch.encoding in SINGLE and len(counts) != count):
         raise ProtocolError(f"encoding {batch.encoding} with {len(counts)} blocks for {count} tasks")
+    if batch.dependency_counts:
+        _check_dependencies(batch, count)
 
 
 def check_results(results: TaskResults) -> None:
@@ -115,6 +143,7 @@ def check_results(results: TaskResults) -> None:
     starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
     sizes, durations = numbers(U32, results.sizes), numbers(F64, results.durations)
     lengths = {len(starts), len(counts), len(sizes), len(durations), len(results.statuses)}
+    lengths |= {len(numbers(U64, results.memory)), len(numbers(F64, results.cpu))} - {0}
     if len(lengths) != 1 or not counts or not all(counts):
         raise ProtocolError(f"result columns of lengths {sorted(lengths)}")
     if sum(sizes) != len(results.payload):
@@ -122,8 +151,30 @@ def check_results(results: TaskResults) -> None:
     if max(results.statuses) > max(Status):
         raise ProtocolError(f"result status {max(results.statuses)}")
     for status, n in zip(results.statuses, counts, strict=True):
-        if n > 1 and status == Status.VALUE:
+        if n > 1 and status in {Status.VALUE, Status.STORED}:
             raise ProtocolError(f"one result for {n} tasks")
 
 
+def _check_dependencies(batch: SubmitBatch | AssignSlice, count: int) -> None:
+    counts = numbers(U32, batch.dependency_counts)
+    if batch.encoding != Encoding.LINKED or len(counts) != count:
+        raise ProtocolError(f"dependencies of {len(counts)} tasks in a batch of {count}, encoding {batch.encoding}")
+    if isinstance(batch, SubmitBatch):
+        lengths = {len(numbers(U64, batch.dependency_batches)), len(numbers(U32, batch.dependency_tasks))}
+    else:
+        columns = numbers(U32, batch.dependency_positions), numbers(U32, batch.dependency_sizes)
+        lengths = {len(batch.dependency_statuses), *map(len, columns)}
+        if any(status not in RESULTS for status in batch.dependency_statuses):
+            raise ProtocolError("a dependency that is no result")
+    if lengths != {sum(counts)}:
+        raise ProtocolError(f"columns of lengths {sorted(lengths)} for {sum(counts)} dependencies")
+
+
+SINGLE = frozenset((Encoding.CALL, Encoding.LINKED))
+"""Encodings with a block for each task."""
+
+RESULTS = frozenset((Status.VALUE, Status.VALUES, Status.STORED))
+"""Statuses of success."""
+
+_SIZE = struct.Struct("<Q")
 _ENCODINGS = frozenset(Encoding)

@@ -24,7 +24,10 @@ Capabilities = dict[str, int]
 
 @dataclass(slots=True)
 class Register:
-    """The first message of a connection: who is there, and what it has of which scheduler instance."""
+    """The first message of a connection: who is there, and what it has of which scheduler instance.
+
+    A client inside a task says in which worker's process it lives.
+    """
 
     role: str
     session_id: bytes
@@ -38,6 +41,8 @@ class Register:
     instance_id: bytes
     received: int
     heartbeat_seconds: float = 0.0
+    parent_worker: str = ""
+    parent_incarnation: int = 0
 
 
 @dataclass(slots=True)
@@ -104,6 +109,9 @@ class SubmitBatch:
     """`count` calls of one function; their arguments are blocks in the payload (see batch.py).
 
     `finished` names tasks that need not run, as pairs of start and stop: a new scheduler is told what is over.
+    The dependency columns name results of the same client's tasks that tasks wait for (`Encoding.LINKED`). Where one of
+    them is over already, the whole batch is answered with `Status.DEPENDENCY_OVER`. Batches of one `graph` are accepted
+    or refused together, by `graph_ready`, how many of all its tasks wait for nothing.
     """
 
     batch_id: int
@@ -117,6 +125,12 @@ class SubmitBatch:
     timed: bool = False
     capabilities: Capabilities = field(default_factory=dict[str, int])
     finished: bytes = b""
+    stream_output: bool = False
+    dependency_counts: bytes = b""
+    dependency_batches: bytes = b""
+    dependency_tasks: bytes = b""
+    graph: int = 0
+    graph_ready: int = 0
 
 
 @dataclass(slots=True)
@@ -147,6 +161,17 @@ class TaskResults:
     statuses: bytes
     sizes: bytes
     durations: bytes
+    payload: bytes
+    memory: bytes = b""
+    cpu: bytes = b""
+
+
+@dataclass(slots=True)
+class TaskOutput:
+    """What a task wrote to its standard output, or error, for the terminal of its client."""
+
+    client_id: bytes
+    is_error: bool
     payload: bytes
 
 
@@ -182,7 +207,10 @@ class Shutdown:
 
 @dataclass(slots=True)
 class WorkerHello:
-    """A worker's process is ready for tasks. A higher incarnation replaces the process before it."""
+    """A worker's process is ready for tasks. A higher incarnation replaces the process before it.
+
+    A helper names the worker whose slot it uses, its `lender`. `suspends`: its host stops a process whose slot is lent.
+    """
 
     worker_id: str
     incarnation: int
@@ -191,11 +219,16 @@ class WorkerHello:
     queue_size: int
     pid: int
     capabilities: Capabilities
+    lender: str = ""
+    suspends: bool = False
 
 
 @dataclass(slots=True)
 class AssignSlice:
-    """Tasks [start, stop) of a batch for one worker, with the blocks that cover them."""
+    """Tasks [start, stop) of a batch for one worker, with the blocks that cover them.
+
+    The results that the tasks waited for follow the blocks in the payload, described by the dependency columns.
+    """
 
     slice_id: int
     client_id: bytes
@@ -210,6 +243,11 @@ class AssignSlice:
     block_counts: bytes
     block_sizes: bytes
     payload: bytes
+    stream_output: bool = False
+    dependency_counts: bytes = b""
+    dependency_statuses: bytes = b""
+    dependency_positions: bytes = b""
+    dependency_sizes: bytes = b""
 
 
 @dataclass(slots=True)
@@ -285,6 +323,7 @@ class ProcessEnded:
     task: int
     replaced: bool
     detail: str
+    stderr_tail: str = ""
 
 
 @dataclass(slots=True)
@@ -305,6 +344,31 @@ class WorkersDrained:
     """These workers of a draining host hold nothing any more: their processes may be ended."""
 
     worker_ids: list[str]
+
+
+@dataclass(slots=True)
+class LendSlot:
+    """Start a helper process under this id: the worker's task waits for others, which shall run in its place."""
+
+    worker_id: str
+    incarnation: int
+    helper_id: str
+
+
+@dataclass(slots=True)
+class EndHelpers:
+    """These helpers hold nothing and are not needed any more."""
+
+    helper_ids: list[str]
+
+
+@dataclass(slots=True)
+class SuspendWorker:
+    """Stop the worker's process, whose slot is lent (SIGSTOP), or let it go on (SIGCONT)."""
+
+    worker_id: str
+    incarnation: int
+    suspended: bool
 
 
 # ---- adapters
@@ -353,11 +417,15 @@ class GroupSpec:
 
 @dataclass(slots=True)
 class AdapterCommand:
-    """The desired state. Absence from `groups` stops nothing; only `stop` does."""
+    """The desired state. Absence from `groups` stops nothing; only `stop` does.
+
+    `registered` are those of the groups whose workers the scheduler has heard of.
+    """
 
     revision: int
     groups: list[GroupSpec]
     stop: list[str]
+    registered: list[str] = field(default_factory=list[str])
 
 
 Message = (
@@ -387,6 +455,10 @@ Message = (
     | CancelTasks
     | EndTask
     | WorkersDrained
+    | TaskOutput
+    | LendSlot
+    | EndHelpers
+    | SuspendWorker
 )
 
 

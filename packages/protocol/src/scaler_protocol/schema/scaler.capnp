@@ -41,6 +41,11 @@ struct Body {
     cancelTasks       @23 :CancelTasks;
     endTask           @24 :EndTask;
     workersDrained    @25 :WorkersDrained;
+
+    taskOutput        @26 :TaskOutput;
+    lendSlot          @27 :LendSlot;
+    endHelpers        @28 :EndHelpers;
+    suspendWorker     @29 :SuspendWorker;
   }
 }
 
@@ -61,6 +66,8 @@ struct Register {
   instanceId      @9 :Data;     # the scheduler instance this session belonged to, empty at first
   received        @10 :UInt64;  # highest sequence number received from that instance
   heartbeatSeconds @11 :Float64; # between signs of life; 0: it sends none
+  parentWorker      @12 :Text;    # of a client inside a task: the worker whose process it lives in
+  parentIncarnation @13 :UInt32;
 }
 
 struct Registered {
@@ -96,6 +103,12 @@ struct SubmitBatch {
   blockSizes   @7 :Data;        # UInt32 column: bytes of each block in the payload
   capabilities @8 :List(Capability);
   finished     @9 :Data;        # UInt32 column of pairs: tasks [start, stop) that need not run, in order
+  streamOutput @10 :Bool;
+  dependencyCounts  @11 :Data;  # UInt32 column: for each task, how many results it waits for; empty: none waits
+  dependencyBatches @12 :Data;  # UInt64 column: where these results come from: the same client's batch ...
+  dependencyTasks   @13 :Data;  # UInt32 column: ... and the task in it
+  graph        @14 :UInt64;     # batches of one graph follow each other; 0: not part of one
+  graphReady   @15 :UInt32;     # tasks of the whole graph that wait for nothing
 }
 
 struct CancelTasks {
@@ -120,6 +133,13 @@ struct TaskResults {
   statuses  @5 :Data;           # UInt8 column
   sizes     @6 :Data;           # UInt32 column: bytes of each run in the payload
   durations @7 :Data;           # Float64 column: seconds, sum over each run
+  memory    @8 :Data;           # UInt64 column: bytes above the resident size at the start; empty: not measured
+  cpu       @9 :Data;           # Float64 column: user and system seconds; empty: not measured
+}
+
+struct TaskOutput {
+  clientId @0 :Data;            # empty on the way to the client
+  isError  @1 :Bool;            # standard error, not standard output
 }
 
 struct Notice { cause @0 :Text; text @1 :Text; }
@@ -136,6 +156,8 @@ struct WorkerHello {
   queueSize    @4 :UInt32;
   pid          @5 :UInt32;
   capabilities @6 :List(Capability);
+  lender       @7 :Text;        # of a helper: the worker whose slot it uses
+  suspends     @8 :Bool;        # its host stops a process that has lent its slot
 }
 
 struct AssignSlice {
@@ -151,6 +173,11 @@ struct AssignSlice {
   timed       @9 :Bool;
   blockCounts @10 :Data;
   blockSizes  @11 :Data;
+  streamOutput @12 :Bool;
+  dependencyCounts    @13 :Data; # UInt32 column: for each task, how many results follow the blocks in the payload
+  dependencyStatuses  @14 :Data; # UInt8 column: how each is held, as a run of TaskResults
+  dependencyPositions @15 :Data; # UInt32 column: which result of the run
+  dependencySizes     @16 :Data; # UInt32 column: bytes of each in the payload
 }
 
 struct SliceLimits {
@@ -168,6 +195,20 @@ struct EndTask {
 }
 
 struct WorkersDrained { workerIds @0 :List(Text); }
+
+struct LendSlot {
+  workerId    @0 :Text;
+  incarnation @1 :UInt32;
+  helperId    @2 :Text;         # worker id of the helper to be started
+}
+
+struct EndHelpers { helperIds @0 :List(Text); }
+
+struct SuspendWorker {
+  workerId    @0 :Text;
+  incarnation @1 :UInt32;
+  suspended   @2 :Bool;
+}
 
 struct HostReport {
   workers          @0 :List(WorkerReport);
@@ -199,6 +240,7 @@ struct ProcessEnded {
   task        @5 :UInt32;
   replaced    @6 :Bool;
   detail      @7 :Text;
+  stderrTail  @8 :Text;         # the last it wrote to its standard error
 }
 
 # ---- adapters
@@ -227,6 +269,7 @@ struct AdapterCommand {
   revision @0 :UInt64;
   groups   @1 :List(GroupSpec);  # shall exist
   stop     @2 :List(Text);       # shall go
+  registered @3 :List(Text);     # of the groups, those whose workers the scheduler has heard of
 }
 
 struct GroupSpec { groupId @0 :Text; capabilities @1 :List(Capability); }
