@@ -3,18 +3,30 @@
 import time
 
 
-def increment(value: int) -> int:
+def increment(value):
     """Return the next number: as little work as a task can be."""
     return value + 1
 
 
-def echo(value: bytes) -> bytes:
+def echo(value):
     """Return what came in."""
     return value
 
 
-def nap(seconds: float) -> float:
+def size_of(array):
+    """Return the bytes of an array, having touched its first page only."""
+    return array.nbytes if array[0] >= 0 else 0
+
+
+def nap(seconds):
     """Wait, and return when the wait began, in seconds of the machine's monotonic clock."""
     began = time.monotonic()
     time.sleep(seconds)
     return began
+
+
+def spin(seconds):
+    """Compute for so long."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass

@@ -9,8 +9,9 @@ class ScalerCombo:
     """Scheduler and workers on this machine, and one client."""
 
     name = "Scaler"
+    tasks = 10_000
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers):
         self._combo = SchedulerClusterCombo(n_workers=workers, logging_level="ERROR")
         self._client = Client(self._combo.get_address())
 
@@ -19,6 +20,9 @@ class ScalerCombo:
 
     def submit(self, function, *arguments):
         return self._client.submit(function, *arguments)
+
+    def share(self, value):
+        return self._client.send_object(value)
 
     def pids(self):
         return [child.pid for child in psutil.Process().children(recursive=True)]

@@ -1,21 +1,46 @@
-"""What every compared system can do."""
+"""What every compared system can do, and which there are."""
 
+import importlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from typing import Any, Protocol
+
+MODULES = {
+    "Scaler": "scaler_combo:ScalerCombo",
+    "PPE": "process_pool:ProcessPool",
+    "PPE chunksize=1024": "process_pool:TunedPool",
+    "loky": "loky_pool:LokyPool",
+    "Dask": "dask_cluster:DaskCluster",
+    "Ray": "ray_cluster:RayCluster",
+    "Scaler 1.15": "reference:ReferenceCombo",
+}
+"""Where each is found; only the environment that it is measured in can import it."""
+
+
+class Submitted(Protocol):
+    """A future of whatever kind."""
+
+    def result(self) -> Any:
+        """Wait for the result."""
+        ...
 
 
 class System(Protocol):
     """A running system with a fixed number of workers."""
 
     name: str
+    tasks: int
+    """How many trivial tasks make a measure of about a second."""
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Any]:
         """Run the function on each item, without any tuning by the caller."""
         ...
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Submitted:
         """Run one call."""
+        ...
+
+    def share(self, value: Any) -> Any:
+        """Return what stands for a value in many submits, as the system advises; the value itself where it has none."""
         ...
 
     def pids(self) -> list[int]:
@@ -25,3 +50,9 @@ class System(Protocol):
     def close(self) -> None:
         """End it."""
         ...
+
+
+def start(name: str, workers: int) -> System:
+    """Import and start a system."""
+    module, _, kind = MODULES[name].partition(":")
+    return getattr(importlib.import_module(f"benchmarks.systems.{module}"), kind)(workers)
