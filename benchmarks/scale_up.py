@@ -40,17 +40,17 @@ def main() -> None:
         naps = [NAP_SECONDS] * (TASKS_PER_WORKER * workers) if many else [LONG_NAP_SECONDS] * workers
         starts = sorted(future.result() for future in [submit(tasks.nap, nap) for nap in naps])
         done = time.monotonic()
-        for count in (1, 2, 4, 8, 16, 32, 64):
+        for count in sorted({1, 2, 4, 8, 16, 32, 64, workers}):
             if count <= workers:
                 # The n-th start before the first task has ended is the n-th worker's first.
                 _say(f"{count} of {workers} workers busy", "s", starts[count - 1] - began)
         if many:
             _say(f"{len(naps)} tasks of {NAP_SECONDS:g} s done", "s", done - began)
-            _wait_until_gone(processes)
-            _say("workers gone after the last task", "s", time.monotonic() - done)
         else:
             sampler.join()
             _say(f"memory with {workers} workers, PSS", "MiB", megabytes[0])
+        _wait_until_gone(processes)
+        _say("workers gone after the last task", "s", time.monotonic() - done)
 
 
 @contextlib.contextmanager

@@ -1,1 +1,16 @@
 """What all tests share."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    # Half of what a command takes to start is the compiler: it shall run once, elsewhere if not beside the sources.
+    folder = Path(tempfile.gettempdir()) / f"scaler-tests-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid == os.getuid():
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(folder)
+        sys.dont_write_bytecode = False
+    else:
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

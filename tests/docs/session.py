@@ -70,7 +70,7 @@ class Session:
         return self._interpreter.run(source, place)
 
     def run_sh(self, text, place):
-        """Commands that go on until they are stopped run beside each other, others have to succeed."""
+        """Commands that go on until they are stopped, or end with `&`, run beside each other; others must succeed."""
         lines = [line for line in text.replace("\\\n", " ").splitlines() if shlex.split(line, comments=True)]
         if any("scaler_scheduler" in line.split() for line in lines):
             self._stop_commands()
@@ -79,6 +79,8 @@ class Session:
             words, variables = split_command(line)
             if words[0] in SERVERS and not {"-h", "--help"} & set(words):
                 self._start(words, variables)
+            elif words[-1] == "&":  # a program of the page's own that goes on
+                self._commands.append(Command(*words[1:-1], environment=variables, program=(sys.executable,)))
             else:
                 output += run_in_shell(line, place)
         return output

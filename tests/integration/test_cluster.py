@@ -260,6 +260,18 @@ def test_a_cluster_without_workers_ends_at_once():
         assert cluster.exitcode == 0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_a_cluster_that_is_shut_down_while_it_begins_has_ended_in_order(share):
+    with nothing_left() as note:
+        cluster = Cluster("tcp://127.0.0.1:1", n_workers=1, logging_level="WARNING")
+        cluster.start()
+        note()
+        time.sleep(share * 0.3)  # nothing is waited for: the moment is what is tested
+        cluster.shutdown()
+
+    assert cluster.exitcode == 0
+
+
 def test_a_started_cluster_ends_with_the_script(folder):
     with scheduler() as (_, address):
         script = Script(

@@ -26,7 +26,7 @@ from scaler_scheduler.config import SchedulerConfig
 from scaler_scheduler.core.state import State
 from scaler_scheduler.listening import listen
 from scaler_scheduler.monitor import Monitor
-from scaler_scheduler.storage_figures import StorageFigures
+from scaler_scheduler.storage_line import StorageLine
 from tests.integration.commands import Command, running, wait_until
 from tests.integration.terminal import ALTERNATE_SCREEN, NORMAL_SCREEN, VISIBLE_CURSOR, in_terminal
 from tests.integration.test_scheduler_process import Peer, batch
@@ -147,7 +147,7 @@ def test_real_workers_have_figures(context, tmp_path):
 def test_nothing_is_made_while_nobody_listens(context, tmp_path, monkeypatch):
     async def run():
         monitor_socket = PubSocket(context, Address.from_string(f"ipc://{tmp_path}/monitor"))
-        monitor = Monitor(monitor_socket, State(), FakeServer(), StorageFigures(context, monitor_socket.address))
+        monitor = Monitor(monitor_socket, State(), FakeServer(), StorageLine(context, monitor_socket.address))
         made = []
         figures = monitor._figures
         monkeypatch.setattr(monitor, "_figures", lambda: made.append(1) or figures())

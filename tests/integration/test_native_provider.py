@@ -46,7 +46,11 @@ def test_it_conforms(check, tmp_path, marked):
                 )
                 return NativeProvider(host, "NAT")
 
-            await run_check(check, Subject(open_provider, {"gpu": 2}, says_changes=True, wait_seconds=SECONDS))
+            def registered():
+                return {m.worker_id: m.group_id for m in scheduler.messages if isinstance(m, WorkerHello)}
+
+            subject = Subject(open_provider, {"gpu": 2}, says_changes=True, wait_seconds=SECONDS, registered=registered)
+            await run_check(check, subject)
         context.destroy(linger=0)
 
     asyncio.run(scenario())

@@ -383,6 +383,7 @@ import os, sys
 from scaler_object_storage.config import ObjectStorageConfig
 from scaler_object_storage.server import run_child
 from scaler_protocol.addresses import Address
+from scaler_runtime.options import LoggingConfig
 
 class Channel:
     def say(self, message):
@@ -392,7 +393,8 @@ parent = os.getpid()
 pid = os.fork()
 if pid == 0:
     os.setsid()
-    os._exit(run_child((ObjectStorageConfig(Address.from_string(sys.argv[1])), parent), Channel()))
+    config = ObjectStorageConfig(Address.from_string(sys.argv[1]))
+    os._exit(run_child(((config, LoggingConfig()), parent), Channel()))
 os.write(1, f"child {pid}\\n".encode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """

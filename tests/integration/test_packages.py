@@ -6,6 +6,7 @@ Needs the package index for what others made. The environments are made once for
 import contextlib
 import fcntl
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -68,6 +69,7 @@ WORKERS = {
     "scaler-adapter-fixed-native": ("scaler_worker_adapter_fixed_native", "no", "--max-workers"),
     "scaler-cluster": ("scaler_cluster", "no", "--num-of-workers"),
 }
+FROM_CHECKOUT = ("scaler-scheduler", "scaler-adapter-native")
 
 # Where the worker and the client have their packages tells that they run in different environments.
 CLIENT_PROGRAM = """
@@ -155,13 +157,21 @@ class Environments:
         folder.mkdir(exist_ok=True)
 
     def of(self, distribution):
+        """Return an environment with the wheel of a package, and what pip finds that it needs."""
+        return self._made(distribution, lambda: ["--find-links", self._wheels(), f"{distribution}=={VERSION}"])
+
+    def from_checkout(self, distribution, folders):
+        """Return an environment with what pip makes of these folders of the checkout."""
+        return self._made(f"{distribution}-from-checkout", lambda: [ROOT / folder for folder in folders])
+
+    def _made(self, name, wanted):
         with self._alone():
-            folder = self._folder / distribution
+            folder = self._folder / name
             made = folder / "made"
             if not made.exists():
                 # What an attempt that failed left behind.
                 shutil.rmtree(folder, ignore_errors=True)
-                self._make(folder, distribution)
+                self._make(folder, wanted())
                 made.touch()
             return Environment(folder)
 
@@ -187,8 +197,7 @@ class Environments:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _make(self, folder, distribution):
-        wanted = ["--find-links", self._wheels(), f"{distribution}=={VERSION}"]
+    def _make(self, folder, wanted):
         python = folder / "bin" / "python"
         if self._uv:
             self._run(self._uv, "venv", "--python", sys.executable, folder)
@@ -248,6 +257,45 @@ def test_a_package_brings_what_it_needs_and_nothing_else(distribution, environme
     assert set().union(*(declared_by(installed[name]) for name in ours)) - ours == DECLARED[distribution]
     assert set(installed) - ours == needs_of(installed, DECLARED[distribution])
     assert {file.name for file in environment.bin.glob("scaler*")} == set().union(*(scripts()[name] for name in ours))
+
+
+def documented_folders():
+    """Return the folders of the checkout that the documentation names for each package."""
+    page = (ROOT / "docs" / "installing.md").read_text()
+    rows = re.findall(r"^\| `(scaler-[\w-]+)` \| `packages/\{([\w,-]+)\}` \|$", page, re.MULTILINE)
+    return {distribution: [f"packages/{name}" for name in names.split(",")] for distribution, names in rows}
+
+
+def test_the_documentation_names_the_folders_of_each_package():
+    documented = documented_folders()
+
+    assert {"scaler-client", "scaler-scheduler", *WORKERS} - set(documented) == {"scaler-cluster"}  # which needs all
+    for distribution, folders in documented.items():
+        ours = {"scaler" if folder == "packages/scaler" else f"scaler-{folder[9:]}" for folder in folders}
+        assert ours == OURS[distribution]
+
+
+@pytest.mark.parametrize("distribution", FROM_CHECKOUT)
+def test_a_package_from_the_checkout_is_the_same_as_from_its_wheel(distribution, environments):
+    environment = environments.from_checkout(distribution, documented_folders()[distribution])
+    installed = environment.installed()
+
+    assert set(installed) == set(environments.of(distribution).installed())
+    assert {name for name in installed if name.startswith("scaler")} == OURS[distribution]
+    for name in OURS[distribution]:
+        assert installed[name].version == VERSION
+    for command in COMMANDS[distribution]:
+        assert command in "\n".join(environment.output(command, "--help"))
+
+
+def test_scheduler_and_workers_from_the_checkout_work_together(environments):
+    folders = documented_folders()
+    scheduler_only, workers = (environments.from_checkout(name, folders[name]) for name in FROM_CHECKOUT)
+    policy = "allocate=even_load; scaling=vanilla(cooldown=0.5)"
+    with scheduler_only.running("scaler_scheduler", "tcp://127.0.0.1:0", "-pc", policy) as process:
+        address = process.wait_for_line("scheduler listening on").split()[-1]
+        with workers.running("scaler_worker_adapter_native", address, "--max-workers", 1):
+            calls(environments, address, workers)
 
 
 @pytest.mark.parametrize("distribution", OURS)

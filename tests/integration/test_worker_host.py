@@ -361,6 +361,22 @@ def test_a_new_zygote_takes_the_place_of_one_that_was_killed(site):
     site(scenario)
 
 
+def test_a_zygote_that_is_stopped_for_too_long_is_replaced(site, monkeypatch):
+    monkeypatch.setattr("scaler_worker.host.ZYGOTE_STOPPED_SECONDS", 1.0)
+
+    async def scenario(site):
+        (worker,) = await site.start(1)
+        before = site.host._zygote.pid
+        os.kill(before, signal.SIGSTOP)
+        await site.until_state(worker, "ready", incarnation=2)
+        site.remember()
+        assert site.host._zygote.pid != before
+        await site.scheduler.until(lambda: site.scheduler.hellos[worker].incarnation == 2)
+        await site.scheduler.outcomes(site.scheduler.run(worker, tasks.square, 1), 1)
+
+    site(scenario)
+
+
 def test_a_draining_host_waits_for_its_workers(site):
     async def scenario(site):
         idle, busy = await site.start(2)
@@ -465,6 +481,34 @@ def test_preloading_comes_before_the_first_task(site, tmp_path, capfd):
 
     site(scenario, preload=f"tests.integration.worker_tasks:write_file({str(path)!r})")
     assert "preloading: tests.integration.worker_tasks:write_file with args" in capfd.readouterr().out
+
+
+def test_the_last_words_of_a_process_are_reported_and_seen(site, capfd):
+    async def scenario(site):
+        (worker,) = await site.start()
+        slice_id = site.scheduler.run(worker, tasks.complain_and_crash, "the model is bad")
+        ended = await site.ended()
+        assert (ended.slice_id, ended.code) == (slice_id, signal.SIGSEGV)
+        assert ended.stderr_tail.startswith("the model is bad\nFatal Python error: Segmentation fault\n")
+        assert "in complain_and_crash" in ended.stderr_tail
+        await site.until_state(worker, "ready", incarnation=2)
+        await site.scheduler.until(lambda: site.scheduler.hellos[worker].incarnation == 2)
+        leaving = site.scheduler.run(worker, tasks.end_by, 3)
+        await site.ended(2)
+        assert (site.scheduler.ended[-1].slice_id, site.scheduler.ended[-1].stderr_tail) == (leaving, "")
+
+    site(scenario)
+    assert "the model is bad\nFatal Python error" in capfd.readouterr().err
+
+
+def test_a_crash_while_preloading_is_explained(site):
+    async def scenario(site):
+        worker_id = new_worker_id("NAT")
+        site.host.start("group", worker_id)
+        status = await site.until_state(worker_id, "ended")
+        assert "died of SIGSEGV before it was ready (Fatal Python error: Segmentation fault)" in status.reason
+
+    site(scenario, preload="tests.integration.worker_tasks:complain_and_crash('no model')")
 
 
 def test_failing_to_preload_is_reported(site):

@@ -146,6 +146,13 @@ def test_a_signal_right_after_the_start_is_not_lost(zygote):
     assert {end.signal for end in ends} == {signal.SIGTERM}
 
 
+def test_a_child_that_is_told_so_ends_in_order_before_it_has_begun(zygote):
+    zygote.start("child", f"{CHILDREN}:sleep", None, ends_when_asked=True)
+    zygote.signal("child", signal.SIGTERM)
+
+    assert gather(zygote, ended("child"))[-1].exit_code == 0
+
+
 def test_what_a_child_started_goes_when_it_ends(zygote):
     zygote.start("a", f"{CHILDREN}:leave_grandchild", None)
     grandchild = said(zygote, "a")
@@ -258,6 +265,22 @@ def test_nothing_is_left_of_an_owner_that_was_killed():
     wait_gone(*pids)
 
 
+def test_children_may_be_granted_time_to_end_in_order_when_their_owner_is_killed(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from {CHILDREN} import own_orphans; own_orphans({str(tmp_path / 'word')!r})"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    owner, *pids = [int(word) for word in process.stdout.readline().split()]
+    assert len(pids) == 4
+    assert owner == process.pid
+    process.kill()
+    process.wait()
+    wait_gone(*pids)
+    assert (tmp_path / "word").read_text() == "in order"
+
+
 @pytest.mark.parametrize("how", ["close", "kill"])
 def test_a_zygote_may_be_a_fork(how):
     process = subprocess.Popen(
@@ -289,3 +312,60 @@ def test_a_process_with_threads_cannot_be_forked():
     finally:
         release.set()
         thread.join()
+
+
+def test_standard_error_is_passed_on_unchanged_and_the_end_of_it_told(capfd):
+    zygote = Zygote(["json"])
+    try:
+        zygote.start("a", f"{CHILDREN}:write_stderr", b"one \xff\n", keeps_stderr=True)
+        zygote.start("b", f"{CHILDREN}:crash", signal.SIGSEGV, keeps_stderr=True)
+        zygote.start("c", f"{CHILDREN}:write_stderr", b"not kept\n")
+        zygote.start("d", f"{CHILDREN}:raise_error", None, keeps_stderr=True)
+        tails = {}
+        while len(tails) < 4:
+            event = zygote.wait_event(SECONDS)
+            if isinstance(event, Ended):
+                tails[event.key] = event.stderr_tail
+    finally:
+        zygote.close()
+    assert (tails["a"], tails["b"], tails["c"]) == (b"one \xff\n", b"", b"")
+    assert b"RuntimeError: not a good day" in tails["d"]
+    written = capfd.readouterr().err
+    assert "one \ufffd\n" in written
+    assert "not kept" in written
+    assert "RuntimeError: not a good day" in written
+
+
+def test_children_have_nothing_of_each_others_standard_error(zygote):
+    keys = [str(number) for number in range(8)]
+    for key in keys:
+        zygote.start(key, f"{CHILDREN}:show_stderr", None, keeps_stderr=True)
+    found = {}
+    while len(found) < len(keys):
+        event = zygote.wait_event(SECONDS)
+        if isinstance(event, Said):
+            found[event.key] = event.message
+    found = list(found.values())
+    assert all(where.startswith("pipe:") for where, _ in found)
+    assert len({where for where, _ in found}) == len(keys)
+    assert len({count for _, count in found}) == 1  # however many others there are
+
+
+def test_a_descriptor_comes_with_a_childs_word(zygote):
+    zygote.start("a", f"{CHILDREN}:send_pipe", b"through the pipe")
+    word = gather(zygote, lambda event: isinstance(event, Said))[-1]
+    (descriptor,) = word.descriptors
+    assert not os.get_inheritable(descriptor)
+    with os.fdopen(descriptor, "rb") as pipe:
+        assert pipe.read(16) == b"through the pipe"
+
+
+def test_a_flood_on_standard_error_that_nobody_reads_stops_no_one_else():
+    program = "from tests.integration.zygote_children import own_and_flood; own_and_flood()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as owner:
+        assert [owner.stdout.readline().split() for _ in range(21)] == [
+            *([b"%d" % number] for number in range(20)),
+            [b"closed"],
+        ]
+        owner.stderr.close()
+        assert owner.wait(SECONDS) == 0

@@ -1,5 +1,6 @@
 """What workers under test are given to do, and to preload."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -69,3 +70,8 @@ def write_file(path):
 
 def fail():
     raise RuntimeError("no model")
+
+
+def complain_and_crash(text):
+    sys.stderr.write(f"{text}\n")
+    ctypes.string_at(0)

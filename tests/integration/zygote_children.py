@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from scaler_runtime.zygote import Zygote
 
@@ -70,6 +71,30 @@ def say_much(size, channel):
         channel.say(b"x" * size)
 
 
+def write_stderr(data, channel):
+    """Write to standard error by the descriptor, and end."""
+    os.write(2, data)
+
+
+def flood_stderr(size, channel):
+    while size:
+        size -= os.write(2, b"y" * min(size, 65536))
+
+
+def show_stderr(arguments, channel):
+    """Tell where standard error leads, and which descriptors are open."""
+    descriptors = Path("/proc/self/fd")
+    channel.say((str((descriptors / "2").readlink()), len(list(descriptors.iterdir()))))
+    time.sleep(600)
+
+
+def send_pipe(text, channel):
+    """Give the owner the reading end of a pipe that has something in it."""
+    read, write = os.pipe()
+    os.write(write, text)
+    channel.say("a pipe", (read,))
+
+
 def raise_error(arguments, channel):
     raise RuntimeError("not a good day")
 
@@ -91,6 +116,31 @@ def own_and_wait():
     time.sleep(600)
 
 
+def write_when_asked_to_end(path, channel):
+    """Write how it came to that: with its owner still there, or without."""
+    is_asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_asked.set())
+    channel.say(channel.owner_pid)
+    is_asked.wait()
+    Path(path).write_text("in order")
+
+
+def own_orphans(path):
+    """Own a zygote whose children may end in order: one does, another would not. Run as a program of its own."""
+    zygote = Zygote(["json"], orphan_seconds=0.5)
+    zygote.start("a", "tests.integration.zygote_children:write_when_asked_to_end", path)
+    zygote.start("b", "tests.integration.zygote_children:ignore_sigterm", None)
+    pids, words = [os.getpid(), zygote.pid], {}
+    while len(words) < 2:
+        event = zygote.wait_event(30)
+        if type(event).__name__ == "Started":
+            pids.append(event.pid)
+        elif type(event).__name__ == "Said":
+            words[event.key] = event.message
+    tell(words["a"], *pids)
+    time.sleep(600)
+
+
 def fork_and_wait():
     """As `own_and_wait`, but the zygote is a fork; says what became of its child."""
     zygote = Zygote([], fork=True)
@@ -100,6 +150,18 @@ def fork_and_wait():
     started = next(event for event in iter(lambda: zygote.wait_event(30), None) if getattr(event, "key", "") == "b")
     tell(said.message[0], os.getpid(), zygote.pid, started.pid)
     sys.stdin.readline()
+    zygote.close()
+    tell("closed")
+
+
+def own_and_flood():
+    """Own a zygote with a child that floods its standard error, and another that answers nevertheless."""
+    zygote = Zygote(["json"])
+    zygote.start("flood", "tests.integration.zygote_children:flood_stderr", 64 << 20, keeps_stderr=True)
+    for number in range(20):
+        zygote.start(f"{number}", "tests.integration.zygote_children:answer", number, keeps_stderr=True)
+        said = next(event for event in iter(lambda: zygote.wait_event(30), None) if type(event).__name__ == "Said")
+        tell(said.message[0])
     zygote.close()
     tell("closed")
 

@@ -19,6 +19,7 @@ from scaler_protocol import messages as m
 from scaler_protocol.batch import F64, U8, U32, Encoding, Status, column, numbers
 from scaler_protocol.codec import decode, encode
 from scaler_runtime.session import Up
+from tests.unit.client.shelf import Shelf
 
 DEFAULT = DefaultSerializer()
 FUNCTIONS = [Function(bytes([n]) * 16, f"f{n}", b"pickled %d" % n, None, 1, 1) for n in range(4)]
@@ -105,7 +106,7 @@ class ClientMachine(RuleBasedStateMachine):
     def begin(self, limit):
         defined.MAX_IDLE = 1
         self.now = 0.0
-        self.core = ClientCore(TIMEOUT)
+        self.core = ClientCore(TIMEOUT, Shelf())
         self.works = {}
         self.said = []  # sent by the client, not heard yet
         self.scheduler = Scheduler()

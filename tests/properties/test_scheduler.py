@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import Status
+from scaler_protocol.batch import RESULTS, Status
 from tests.unit.scheduler.builders import Bench, FakeWorker, function_id, results
 
 CAPABILITIES = st.sampled_from([{}, {"gpu": 1}, {"gpu": 2}, {"tpu": -1}])
@@ -54,6 +54,8 @@ class Machine(RuleBasedStateMachine):
         self.clients, self.hosts, self.workers = [], [], []
         self.expected = {}
         self.cancelled = set()
+        self.graphs = {}  # (client, batch) to the graph that it belongs to, 0 for none
+        self.needs = {}  # (client, batch, task) to the (batch, task) that it waits for
         self.unsaid = []  # (host, ProcessEnded) that hosts have still to report
         self.answered = []  # results that workers have sent, and might send again
         self.join_client()
@@ -95,6 +97,50 @@ class Machine(RuleBasedStateMachine):
             (batch, task) for task in range(sum(blocks)) if task not in skipped
         )
 
+    @precondition(lambda self: self.clients)
+    @rule(
+        data=st.data(),
+        count=st.integers(1, 6),
+        function=st.sampled_from("fgh"),
+        capabilities=CAPABILITIES,
+        graph=st.sampled_from([0, 0, 1, 2]),
+    )
+    def submit_linked(self, data, count, function, capabilities, graph):
+        """Tasks that wait for any of this client's tasks, over or not, and for tasks of their own batch."""
+        client = self.pick(data, self.clients)
+        number = next(client.batch_ids)
+        known = sorted(self.expected.setdefault(client, set()) | set(client.outcomes))
+        needs = [
+            data.draw(st.lists(st.sampled_from(sources), max_size=3)) if sources else []
+            for sources in (known + [(number, before) for before in range(task)] for task in range(count))
+        ]
+        self.graphs[client, number] = graph
+        fields = {"function": function, "capabilities": capabilities, "graph": graph}
+        self._submit_linked(client, number, needs, **fields)
+        if client.outcomes.get((number, 0)) == [Status.DEPENDENCY_OVER]:
+            for task in range(count):
+                assert client.outcomes.pop((number, task)) == [Status.DEPENDENCY_OVER]
+            self._submit_what_is_left(client, number, needs, fields)
+        self.expected[client].update((number, task) for task in range(count))
+        self.needs.update(((client, number, task), sources) for task, sources in enumerate(needs))
+
+    def _submit_what_is_left(self, client, number, needs, fields):
+        """Do what a client does whose batch came too late: results go with it, failures end what waits for them."""
+        finished = []
+        for task, sources in enumerate(needs):
+            ended = [client.outcomes[source][0] for source in sources if source in client.outcomes]
+            lost = [status for status in ended if status not in RESULTS]
+            if lost:
+                client.outcomes[number, task] = [lost[0]]
+                finished += [task, task + 1]
+        left = [[source for source in sources if source not in client.outcomes] for sources in needs]
+        if len(finished) < 2 * len(needs):
+            self._submit_linked(client, number, left, finished=finished, **fields)
+        assert [Status.DEPENDENCY_OVER] not in client.outcomes.values()
+
+    def _submit_linked(self, client, number, needs, **fields):
+        client.submit(batch_id=number, needs=needs, graph_ready=sum(not sources for sources in needs), **fields)
+
     @precondition(lambda self: any(self.expected.get(client) for client in self.clients))
     @rule(data=st.data(), tasks=st.integers(1, 8))
     def cancel(self, data, tasks):
@@ -111,6 +157,7 @@ class Machine(RuleBasedStateMachine):
         client.abandon(batch)
         for key in [key for key in self.expected[client] if key[0] == batch and key not in client.outcomes]:
             self.expected[client].discard(key)
+            self.cancelled.add((client, *key))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), function=st.sampled_from("fgh"))
@@ -278,8 +325,21 @@ class Machine(RuleBasedStateMachine):
             assert expected <= set(client.outcomes), expected - set(client.outcomes)
             for (batch, task), outcomes in client.outcomes.items():
                 assert len(outcomes) == 1, (client, batch, task, outcomes)
+                self._check_dependent(client, batch, task, outcomes[0])
         state.check()
         assert not any(worker.slices for worker in state.workers.values())
+
+    def _check_dependent(self, client, batch, task, status):
+        """A task has run only with all its results, and has ended otherwise like one that it waited for."""
+        sources = self.needs.get((client, batch, task), [])
+        lost = {status for key in sources for status in client.outcomes.get(key, ()) if status not in RESULTS}
+        if not lost:
+            return
+        if any((client, *key) in self.cancelled for key in ((batch, task), *sources)):
+            lost.add(Status.CANCELLED)
+        if self.graphs.get((client, batch)):
+            lost.add(Status.REFUSED)
+        assert status in lost, (batch, task, sources, status, lost)
 
 
 Machine.TestCase.settings = settings(

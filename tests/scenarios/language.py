@@ -2,7 +2,7 @@
 
 A file is a row of paragraphs: commands, `----`, and what the scheduler sends because of them. `#` begins a comment.
 Peers are clients (A, B), hosts (H), workers (W1), adapters (N). `A.2[0,3)` are tasks 0 to 2 of A's second batch, `#5`
-is the fifth slice. Every command lets the scheduler settle.
+is the fifth slice. Every command lets the scheduler settle. `needs=1.0,-` says for each task what it waits for.
 """
 
 import re
@@ -12,7 +12,7 @@ from signal import Signals
 from scaler_protocol import messages as m
 from scaler_protocol.batch import U32, U64, Status, numbers
 from scaler_runtime import core as c
-from tests.unit.scheduler.builders import Bench
+from tests.unit.scheduler.builders import Bench, inputs
 
 RULE = "----"
 _DEFAULT_POLICY = "allocate=even_load; scaling=no"
@@ -49,9 +49,11 @@ class Stage:
         if self.bench is None:
             self.bench = Bench(self.policy, **self.settings)
 
-    def do_client(self, name):
+    def do_client(self, name, *words):
+        """A client joins; `inside=W1`: one that lives in a process of that worker."""
         self._begin()
-        self.bench.client(name)
+        options = _options(words)
+        self.bench.client(name, self.peer(options["inside"]) if "inside" in options else None)
 
     def do_host(self, name):
         self._begin()
@@ -65,7 +67,12 @@ class Stage:
             options["capabilities"] = _capabilities(options.pop("offers"))
         if "queue" in options:
             options["queue_size"] = int(options.pop("queue"))
+        options["suspends"] = options.get("suspends") == "yes"
         self.bench.worker(name, host, **options)
+
+    def do_helper(self, lender):
+        """The helper that was lent last to a worker is ready."""
+        self.bench.helper(self.peer(lender))
 
     def do_adapter(self, name, *words):
         self._begin()
@@ -91,8 +98,10 @@ class Stage:
             options["finished"] = [int(edge) for edge in re.findall(r"\d+", options["finished"])]
         if "blocks" in options:
             options["blocks"] = [int(count) for count in options["blocks"].split(",")]
-        if "priority" in options:
-            options["priority"] = int(options["priority"])
+        if "needs" in options:
+            options["needs"] = [_edges(text) for text in options["needs"].split(",")]
+        for number in {"priority", "graph", "graph_ready", "batch_id"} & set(options):
+            options[number] = int(options[number])
         self.peer(name).submit(int(tasks), function, **options)
 
     def do_cancel(self, span):
@@ -197,6 +206,12 @@ def _capabilities(text):
     return {name: int(value or -1) for name, _, value in pairs}
 
 
+def _edges(text):
+    """Read what a task waits for: `1.0+1.2` are tasks 0 and 2 of the first batch, `-` is nothing."""
+    pairs = (item.partition(".") for item in text.split("+") if item != "-")
+    return [(int(batch), int(task)) for batch, _, task in pairs]
+
+
 def _code(text):
     return int(Signals[text]) if text.startswith("SIG") else int(text)
 
@@ -206,9 +221,10 @@ def _name(function_id):
 
 
 def _assign(a):
-    blocks = a.payload.decode().rstrip(";").replace(";", " ")
+    blocks = a.payload[: sum(numbers(U32, a.block_sizes))].decode().rstrip(";").replace(";", " ")
     span = f"{a.client_id.decode()}.{a.batch_id}[{a.start},{a.stop})"
-    return f"assign #{a.slice_id} {span} {_name(a.function_id)} ({blocks})"
+    given = ", ".join("+".join(run.decode() for *_, run in results) or "nothing" for results in inputs(a))
+    return f"assign #{a.slice_id} {span} {_name(a.function_id)} ({blocks})" + (f" given {given}" if given else "")
 
 
 def _recall(recall):
@@ -233,7 +249,10 @@ def _results(results):
 
 def _command(command):
     wanted = " ".join(spec.group_id for spec in command.groups) or "none"
-    return f"command {command.revision}: want {wanted}" + (f"; stop {' '.join(command.stop)}" if command.stop else "")
+    parts = [f"command {command.revision}: want {wanted}"]
+    parts += [f"stop {' '.join(command.stop)}"] * bool(command.stop)
+    parts += [f"registered {' '.join(command.registered)}"] * bool(command.registered)
+    return "; ".join(parts)
 
 
 def _end_task(end):
@@ -248,6 +267,9 @@ _FORMATS = {
     m.RecallSlices: _recall,
     m.TaskResults: _results,
     m.EndTask: _end_task,
+    m.LendSlot: lambda message: f"lend the slot of {message.worker_id} to {message.helper_id}",
+    m.EndHelpers: lambda message: f"end helpers {' '.join(message.helper_ids)}",
+    m.SuspendWorker: lambda message: f"{'suspend' if message.suspended else 'resume'} {message.worker_id}",
     m.WorkersDrained: lambda message: f"drained {' '.join(message.worker_ids)}",
     m.AdapterCommand: _command,
     m.Notice: lambda message: f"notice ({message.cause}): {message.text}",

@@ -29,6 +29,7 @@ class Site:
             pending_seconds=rng.choice([0.0, 0.5, 3.0]),
             start_seconds=rng.choice([0.1, 0.5, 2.0]),
             stop_seconds=rng.choice([0.0, 0.3, 1.0]),
+            sees_readiness=rng.choice([True, True, False]),
         )
         self.hosts: dict[str, Host] = {}
         self.extras = 0

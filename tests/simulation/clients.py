@@ -1,5 +1,6 @@
 """Clients that submit, cancel, and say everything again to a scheduler that knows nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -10,6 +11,7 @@ from tests.simulation.network import Peer, Server
 from tests.simulation.world import World
 
 _DURATIONS = (0.0005, 0.02, 0.5, 3.0)
+_NESTED_SHARE = 0.15
 
 
 @dataclass(slots=True, eq=False)
@@ -47,11 +49,11 @@ class Client(Peer):
     def on_up(self, up: Up) -> None:
         """Say everything again that is not finished, if nobody knows of it."""
         if up.fresh:
-            for name in "abcd":
+            for name in "abcde":
                 self.send(m.DefineFunction(name.encode() * 16, name, b"code"))
             for batch in self.batches.values():
                 if not batch.is_finished:
-                    batch.message.finished = _ranges(batch.outcomes)
+                    batch.message.finished = column(U32, ranges(batch.outcomes))
                     self.send(batch.message)
                     for task in sorted(batch.cancelled - set(batch.outcomes)):
                         self._cancel(batch, task)
@@ -88,20 +90,17 @@ class Client(Peer):
 
     def _submit(self) -> None:
         rng = self.world.rng
+        if rng.random() < _NESTED_SHARE:
+            message = submission(next(self._ids), "e", rng.choice([1, 2, 3]), float(-rng.choice([1, 2, 3])))
+            self._submit_batch(message, "nested tasks")
+            return
         kind = rng.choices(range(len(_DURATIONS)), weights=(4, 3, 2, 1))[0]
         number = rng.choice([1, 1, 5, 30]) if kind < 2 else rng.choice([1, 2, 5])
-        blocks = [f"{_DURATIONS[kind]} ".encode()] * number
-        message = m.SubmitBatch(
-            batch_id=next(self._ids),
-            function_id="abcd"[kind].encode() * 16,
-            count=number,
-            encoding=Encoding.CALL,
-            block_counts=column(U32, [1] * number),
-            block_sizes=column(U32, [len(block) for block in blocks]),
-            payload=b"".join(blocks),
-            priority=rng.choice([0, 0, 0, 1]),
-        )
-        self.world.log(f"{self.name} submits batch {message.batch_id}: {number} tasks of {_DURATIONS[kind]} s")
+        message = submission(next(self._ids), "abcd"[kind], number, _DURATIONS[kind], priority=rng.choice([0, 0, 0, 1]))
+        self._submit_batch(message, f"tasks of {_DURATIONS[kind]} s")
+
+    def _submit_batch(self, message: m.SubmitBatch, what: str) -> None:
+        self.world.log(f"{self.name} submits batch {message.batch_id}: {message.count} {what}")
         self.batches[message.batch_id] = Submitted(message)
         self.send(message)
 
@@ -109,7 +108,22 @@ class Client(Peer):
         self.send(m.CancelTasks(batch.message.batch_id, column(U32, [task]), column(U32, [1])))
 
 
-def _ranges(tasks: dict[int, Status]) -> bytes:
+def submission(batch_id: int, function: str, tasks: int, seconds: float, *, priority: int = 0) -> m.SubmitBatch:
+    """Return a batch of tasks that take so long each."""
+    blocks = [f"{seconds} ".encode()] * tasks
+    return m.SubmitBatch(
+        batch_id=batch_id,
+        function_id=function.encode() * 16,
+        count=tasks,
+        encoding=Encoding.CALL,
+        block_counts=column(U32, [1] * tasks),
+        block_sizes=column(U32, [len(block) for block in blocks]),
+        payload=b"".join(blocks),
+        priority=priority,
+    )
+
+
+def ranges(tasks: Iterable[int]) -> list[int]:
     """Return pairs of start and stop."""
     edges: list[int] = []
     for task in sorted(tasks):
@@ -117,4 +131,4 @@ def _ranges(tasks: dict[int, Status]) -> bytes:
             edges[-1] = task + 1
         else:
             edges += [task, task + 1]
-    return column(U32, edges)
+    return edges

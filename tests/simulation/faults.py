@@ -14,6 +14,12 @@ class Faults:
     """Of each connection. What is on its way is lost with it."""
     outage_seconds: float = 0.0
     """The longest time until a lost connection is made again; beyond patience, peers are given up."""
+    duplicate_share: float = 0.0
+    """Of packets: they arrive twice, the second time somewhat later."""
+    partition_rate: float = 0.0
+    """Of the whole: a part of the peers is cut off. Nothing arrives any more, and neither side is told."""
+    partition_seconds: float = 0.0
+    """The longest partition, if it is not nought; then the connections are found to be broken."""
     scheduler_crash_rate: float = 0.0
     adapter_crash_rate: float = 0.0
     client_crash_rate: float = 0.0
@@ -40,6 +46,9 @@ _MOST = Faults(
     delay_seconds=0.3,
     connection_loss_rate=0.05,
     outage_seconds=6.0,
+    duplicate_share=0.3,
+    partition_rate=0.06,
+    partition_seconds=15.0,
     scheduler_crash_rate=0.05,
     adapter_crash_rate=0.08,
     client_crash_rate=0.01,

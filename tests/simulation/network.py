@@ -26,25 +26,33 @@ _NOTICE_SECONDS = 1.0
 
 
 class Connection:
-    """One connection: packets arrive in order, or not at all once it is broken."""
+    """One connection: packets arrive in order, some of them again later, or not at all once it is broken."""
 
     def __init__(self, world: World, peer: "Peer", server: "Server") -> None:
         self.route = world.new_id("r")
         self.peer = peer
         self.alive = True
+        self.is_cut = False
+        """Whether nothing arrives, without anybody having noticed."""
         self._world = world
         self._server = server
         self._arrivals = [world.now, world.now]
 
     def send(self, packet: m.Packet, *, to_scheduler: bool) -> None:
-        """Let a packet arrive later. It is a copy: each end may do with it what it likes."""
-        packet = m.Packet(packet.first_sequence, packet.acknowledged, [copy(message) for message in packet.messages])
+        """Let a packet arrive later."""
         arrival = max(self._arrivals[to_scheduler], self._world.now + self._world.delay())
         self._arrivals[to_scheduler] = arrival
+        self._deliver(packet, arrival, to_scheduler=to_scheduler)
+        if packet.first_sequence and self._world.chance(self._world.faults.duplicate_share):
+            self._deliver(packet, arrival + self._world.delay(), to_scheduler=to_scheduler)
+
+    def _deliver(self, packet: m.Packet, arrival: float, *, to_scheduler: bool) -> None:
+        """Hand over a copy: each end may do with it what it likes."""
+        packet = m.Packet(packet.first_sequence, packet.acknowledged, [copy(message) for message in packet.messages])
         self._world.at(arrival - self._world.now, partial(self._arrive, packet, to_scheduler=to_scheduler))
 
     def _arrive(self, packet: m.Packet, *, to_scheduler: bool) -> None:
-        if self.alive:
+        if self.alive and not self.is_cut:
             if to_scheduler:
                 self._server.receive(self.route, packet)
             else:
@@ -74,6 +82,7 @@ class Server:
             self._policy,
             "tcp://here:1",
             id_prefix=f"s{self.instances}",
+            first_slice_id=self.instances << 32,
             worker_timeout_seconds=5.0,
             task_retry_limit=self._task_retry_limit,
         )
@@ -146,6 +155,10 @@ class Server:
         for effect in effects:
             if isinstance(effect, c.Send):
                 self._handle_all(self._sessions.send(effect.peer, effect.message))
+            elif isinstance(effect, c.Vouch):
+                self._sessions.vouch(effect.peer, vouched=effect.vouched, now=self._world.now)
+            elif isinstance(effect, c.EndSession):
+                self._handle_all(self._sessions.end(effect.peer, effect.reason))
             elif isinstance(effect, c.Log):
                 self._world.log(f"scheduler: {effect.text}")
         self.core.state.check()
@@ -196,6 +209,19 @@ class Peer:
             self.on_event(event)
         outage = _RECONNECT_SECONDS + self.world.faults.outage_seconds * self.world.rng.random() ** 2
         self.world.at(outage, self.connect)
+
+    def cut_off(self, seconds: float) -> None:
+        """Have nothing arrive for a while, which nobody notices; after it the connection is seen to be broken."""
+        connection = self.connection
+        if connection is None or connection.is_cut:
+            return
+        connection.is_cut = True
+
+        def heal() -> None:
+            if self.connection is connection:
+                self.disconnect()
+
+        self.world.at(seconds, heal)
 
     def send(self, message: m.Message) -> None:
         """Send a message in order; before the first registration it is dropped."""
@@ -248,10 +274,14 @@ class Peer:
     def on_message(self, message: m.Message) -> None:
         """Take in a message."""
 
+    def beat(self) -> None:
+        """Give a sign of life."""
+        self.session.beat()
+        self.flush()
+
     def _beat(self) -> None:
         if self.is_alive:
-            self.session.beat()
-            self.flush()
+            self.beat()
             if self.world.happens(self.world.faults.connection_loss_rate, HEARTBEAT_SECONDS):
                 self.disconnect()
             self.world.at(HEARTBEAT_SECONDS, self._beat)

@@ -16,6 +16,8 @@ _POLICIES = (
     "allocate=even_load; scaling=vanilla(upper=1,lower=0.5,cooldown=0.5)",
     "allocate=capability; scaling=capability(upper=1,cooldown=2)",
     "allocate=even_load; scaling=backlog(target=0.5,cooldown=2)",
+    "allocate=even_load; scaling=backlog(target=2,cooldown=0)",
+    "allocate=even_load; scaling=fixed_elastic(upper=1,cooldown=1)",
 )
 
 
@@ -67,7 +69,18 @@ class Simulation:
         if self.server.core is not None and world.happens(world.faults.scheduler_crash_rate, 1.0):
             self.server.crash()
             world.at(world.rng.random() * 12.0, self.server.start)
+        if world.happens(world.faults.partition_rate, 1.0):
+            self._partition()
         world.at(1.0, self._live)
+
+    def _partition(self) -> None:
+        """Cut some peers off from the scheduler, all until the same moment."""
+        world = self.world
+        seconds = 0.5 + world.faults.partition_seconds * world.rng.random()
+        peers = [connection.peer for connection in self.server.connections.values() if world.chance(0.5)]
+        world.log(f"cut off for {seconds:.1f} s: {', '.join(peer.name for peer in peers)}")
+        for peer in peers:
+            peer.cut_off(seconds)
 
     # ---- what holds at every moment
 
@@ -112,14 +125,25 @@ class Simulation:
             if client.is_alive
         }
 
+    def _is_primary(self, site: Site) -> bool:
+        """Whether a site has one group always."""
+        return "fixed_elastic" in self.policy and site.profile.limits.max_groups == 1
+
     def _left_over(self) -> list[str]:
-        left = [unit.group_id for site in self.sites for unit in site.engine.live]
-        left += [host.name for site in self.sites for host in site.hosts.values()]
+        """Return what is there and should not be, or the other way round."""
+        primary = [site for site in self.sites if self._is_primary(site)]
+        kept = {unit.group_id for site in primary for unit in site.engine.live}
+        left = [f"{len(site.engine.live)} groups of {site.name}" for site in primary if len(site.engine.live) != 1]
+        units = [unit.group_id for site in self.sites for unit in site.engine.live]
+        left += [group_id for group_id in units if group_id not in kept]
+        left += [host.name for site in self.sites for host in site.hosts.values() if host.group_id not in kept]
         if self.server.core is None:
             return [*left, "no scheduler"]
         state = self.server.core.state
-        left += list(state.workers)
-        left += [group_id for adapter in state.adapters.values() for group_id in adapter.groups]
+        left += [worker.worker_id for worker in state.workers.values() if worker.group_id not in kept]
+        groups = [group for adapter in state.adapters.values() for group in adapter.groups.values()]
+        left += [group.group_id for group in groups if group.group_id not in kept or group.leaving]
+        left += [f"{group_id} has no worker" for group_id in kept if group_id not in state.members]
         left += ["slices of lost processes"] * bool(state.lost)
         left += ["unfinished tasks"] * bool(state.unfinished_tasks)
         return left

@@ -1,12 +1,14 @@
 """The simulation can fail: what is broken on purpose is noticed, and executions are counted one by one."""
 
 from collections import Counter
+from unittest.mock import Mock
 
 import pytest
 
 from scaler_protocol import messages as m
 from scaler_protocol.batch import U32, numbers
 from scaler_scheduler.core.dispatch import Dispatch
+from scaler_scheduler.core.lending import Lending
 from tests.simulation.faults import NONE
 from tests.simulation.simulation import Broken, Simulation
 from tests.simulation.workers import Worker
@@ -17,7 +19,7 @@ def run_some():
         Simulation(seed).run()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20))
 def test_without_faults_nothing_is_executed_twice(seed, monkeypatch):
     executions = Counter()
     send = Worker.send
@@ -55,4 +57,10 @@ def test_a_second_outcome_is_noticed(monkeypatch):
 
     monkeypatch.setattr(Dispatch, "on_results", twice)
     with pytest.raises(Broken, match="two outcomes"):
+        run_some()
+
+
+def test_tasks_that_wait_for_tasks_without_a_place_are_noticed(monkeypatch):
+    monkeypatch.setattr(Lending, "lend", Mock())
+    with pytest.raises(Broken, match="not worked off"):
         run_some()

@@ -7,12 +7,14 @@ from dataclasses import fields
 
 import pytest
 
+from tests.simulation.adapter_fleet import Fleet
 from tests.simulation.faults import NONE, Faults
+from tests.simulation.nested import MAX_DEPTH
 from tests.simulation.simulation import Simulation
 from tests.simulation.throughput import Load
 from tests.simulation.world import World
 
-SEEDS = 200
+SEEDS = 300
 _PART = 20
 
 
@@ -35,6 +37,20 @@ def test_without_faults_every_task_runs_once_and_nothing_waits_for_long():
         ]
         assert set(outcomes) == {"VALUES"}
         assert simulation.world.now - 1000.0 < 60.0
+
+
+def test_nesting_takes_no_more_helpers_than_it_is_deep():
+    most = []
+    for seed in range(12):
+        simulation = Simulation(seed, NONE)
+        sites, hosts = simulation.sites, set()
+        simulation.world.after_each = lambda sites=sites, hosts=hosts: hosts.update(
+            host for site in sites for host in site.hosts.values()
+        )
+        simulation.run()
+        most.append(max(host.most_helpers for host in hosts))
+
+    assert max(most) == MAX_DEPTH
 
 
 def test_the_seeds_bring_every_fault():
@@ -66,3 +82,11 @@ def test_the_load_that_measures_the_core_is_worked_off():
 
     load.core.state.check()
     assert load.slices < 2000
+    assert min(*load.beat(), load.decide()) >= 0.0
+
+
+def test_a_fleet_of_adapters_has_all_its_groups_and_lets_them_go():
+    costs = Fleet(10, 100).run()
+
+    assert costs.groups == 100
+    assert costs.events < 10 * 100

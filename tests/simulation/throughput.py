@@ -1,6 +1,7 @@
-"""What a task costs the scheduler's core, by number of workers: `python -m tests.simulation.throughput [workers ...]`.
+"""A load for the scheduler's core alone: one client with more work than can be done, and any number of workers.
 
 Workers are columns of numbers that answer ten tasks at a time; only the time spent in the core is counted.
+`python -m tests.simulation.throughput [workers]` shows what functions it is spent in.
 """
 
 import cProfile
@@ -12,14 +13,18 @@ from collections import deque
 from scaler_protocol import messages as m
 from scaler_protocol.batch import F64, U8, U32, U64, Encoding, Status, column, numbers
 from scaler_runtime import core as c
+from scaler_scheduler.core.scaling import PAUSE_SECONDS
 from scaler_scheduler.core.scheduler import SchedulerCore
 from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.policies.registry import parse_policy
+from scaler_scheduler.server import MAX_UNFINISHED_TASKS
 
 TASK_SECONDS = 0.001
 _BATCH, _BLOCK = 4096, 64
 _MESSAGES_PER_TURN = 512
 _ANSWER = 10
+WORKERS_OF_A_HOST = 64
+_DECISIONS = 20
 _POLICY = "allocate=even_load; scaling=backlog(target=1,cooldown=1000)"
 
 
@@ -32,21 +37,25 @@ class Load:
         self.spent = 0.0
         self.tasks = 0
         self.slices = 0
-        self._credit = max(100_000, 100 * workers)
+        self._credit = MAX_UNFINISHED_TASKS
         self._inbox: deque[c.Event] = deque()
         self._queues: dict[bytes, deque[list[int]]] = {}
         self._batches = 0
         self._unfinished = 0
+        self._hosts: dict[bytes, list[m.WorkerReport]] = {}
         self._join("client", b"A")
-        self._join("host", b"H")
         self._join("adapter", b"N")
-        groups = [m.GroupReport(f"g{n}", "ready", "", [], {}) for n in range(workers)]
-        self._say(b"N", m.AdapterReport("N", 0, workers, 1, {}, groups, []))
+        self._groups = [m.GroupReport(f"g{n}", "ready", "", [], {}) for n in range(workers)]
+        self._say(b"N", m.AdapterReport("N", 0, workers, 1, {}, self._groups, []))
         for n in range(workers):
-            peer = f"W{n}".encode()
+            peer, host = f"W{n}".encode(), f"H{n // WORKERS_OF_A_HOST}".encode()
+            if host not in self._hosts:
+                self._hosts[host] = []
+                self._join("host", host)
+            self._hosts[host].append(m.WorkerReport(f"W{n}", f"g{n}", 1, 1, "running"))
             self._queues[peer] = deque()
             self._join("worker", peer)
-            self._say(peer, m.WorkerHello(f"W{n}", 1, b"H", f"g{n}", 1000, 1, {}))
+            self._say(peer, m.WorkerHello(f"W{n}", 1, host, f"g{n}", 1000, 1, {}))
         self._say(b"A", m.DefineFunction(b"f" * 16, "f", b"code"))
         self._turn()
         self.core.state.durations.add(b"f" * 16, TASK_SECONDS, 1)
@@ -62,6 +71,29 @@ class Load:
             for peer, queue in self._queues.items():
                 self._answer(peer, queue)
             self._turn()
+
+    def beat(self) -> tuple[float, float]:
+        """Let all hosts and the adapter report; return CPU seconds for the report of a host, and of the adapter."""
+        host = self._cost([c.Received(peer, m.HostReport(list(entries))) for peer, entries in self._hosts.items()])
+        capacity = len(self._groups)
+        report = m.AdapterReport("N", 0, capacity, 1, {}, list(self._groups), [])
+        return host, self._cost([c.Received(b"N", report)] * 3)
+
+    def decide(self) -> float:
+        """Return the CPU seconds of a scaling decision, with everything that is looked at when nothing has happened."""
+        self.now += 1.0
+        self.core.handle(c.Settle(), self.now)
+        began = time.process_time()
+        for _ in range(_DECISIONS):
+            self.now += 2 * PAUSE_SECONDS
+            self.core.handle(c.Settle(), self.now)
+        return (time.process_time() - began) / _DECISIONS
+
+    def _cost(self, events: list[c.Event]) -> float:
+        began = time.process_time()
+        for event in events:
+            self.core.handle(event, self.now)
+        return (time.process_time() - began) / len(events)
 
     def _join(self, role: str, peer: bytes) -> None:
         self._inbox.append(c.PeerJoined(peer, m.Register(role, peer, b"", "", 1, "", "", "", 1, b"", 0)))
@@ -151,20 +183,14 @@ class Load:
 
 
 def main() -> None:
-    """Print microseconds a task, and with one number the functions that cost most."""
-    counts = [int(word) for word in sys.argv[1:]] or [10, 100, 1000, 10_000]
-    for workers in counts:
-        load = Load(workers)
-        load.run(20 * workers)
-        profile = cProfile.Profile()
-        if len(counts) == 1:
-            profile.enable()
-        load.run(max(200_000, 40 * workers))
-        profile.disable()
-        task, piece = load.spent / load.tasks * 1e6, load.spent / load.slices * 1e6
-        sys.stdout.write(f"{workers:6} workers: {task:5.2f} us a task, {piece:6.1f} us a slice; {load.tasks} tasks\n")
-        if len(counts) == 1:
-            pstats.Stats(profile).sort_stats("tottime").print_stats(18)
+    """Print the functions that cost most."""
+    load = Load(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    load.run(20_000)
+    profile = cProfile.Profile()
+    profile.enable()
+    load.run(200_000)
+    profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(18)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ class Stage:
         self.feed(e.Connected(fresh))
         return self
 
-    def command(self, wanted=(), stop=(), *, revision=None, capabilities=None):
+    def command(self, wanted=(), stop=(), *, revision=None, capabilities=None, registered=()):
         self.revision = self.revision + 1 if revision is None else revision
         specs = [GroupSpec(group_id, dict(capabilities or {})) for group_id in wanted]
-        self.feed(e.Commanded(AdapterCommand(self.revision, specs, list(stop))))
+        self.feed(e.Commanded(AdapterCommand(self.revision, specs, list(stop), list(registered))))
 
     def feed(self, event):
         events = deque([event])

@@ -6,6 +6,7 @@ from collections import deque
 import pytest
 
 from scaler_adapter_core import events as e
+from scaler_adapter_core.adapter import FAREWELL_SECONDS
 from scaler_adapter_core.fake import FakeEngine
 from scaler_adapter_core.model import ConstantDesire, Limits
 from scaler_adapter_core.provider import LaunchOutcome, LaunchResult, LaunchSpec, TerminateMode
@@ -21,6 +22,37 @@ def launched(stage):
 
 
 # ---- commands
+
+
+def test_an_engine_that_does_not_see_readiness_learns_it_from_the_scheduler():
+    stage = Stage(FakeEngine(sees_readiness=False), Limits(registration_seconds=30)).connect()
+    stage.command(["a", "b"])
+    stage.wait(20)
+    assert stage.states == {"a": "running", "b": "running"}
+
+    stage.command(["a", "b"], registered=["a", "unknown"])
+    assert stage.states == {"a": "ready", "b": "running"}
+    stage.change()
+    stage.command(["a", "b"])
+    assert stage.states["a"] == "ready"
+    stage.wait(11)
+    assert stage.states == {"a": "ready", "b": "failed"}
+    assert "registered within 30 seconds" in stage.reasons["b"]
+
+    stage.engine.end("a", "killed")
+    stage.change()
+    assert stage.states["a"] == "lost"
+
+
+def test_a_pending_unit_whose_workers_have_registered_is_ready():
+    stage = Stage(FakeEngine(pending_seconds=100.0)).connect()
+    stage.command(["a"])
+    assert stage.states == {"a": "pending"}
+
+    stage.command(["a"], registered=["a"])
+    stage.change()
+
+    assert stage.states == {"a": "ready"}
 
 
 def test_all_wanted_groups_are_launched_in_one_call_and_reported_with_their_workers():
@@ -559,10 +591,35 @@ def test_with_restart_a_worker_is_replaced_under_its_name_with_growing_pauses():
 def test_a_constant_worker_that_cannot_start_is_announced():
     engine = FakeEngine()
     engine.faults.start_failure = "preload failed"
+    stage = Stage(engine, constant=ConstantDesire(1)).connect()
+
+    assert stage.said == ["preload failed"]
+    assert stage.states == {"own1": "failed"}
+    assert stage.finished == "its last worker has ended: preload failed"
+
+
+def test_a_scheduler_that_is_found_a_little_later_is_still_told_why_a_constant_worker_cannot_start():
+    engine = FakeEngine()
+    engine.faults.start_failure = "preload failed"
+    stage = Stage(engine, constant=ConstantDesire(1))
+    stage.feed(e.Tick())
+    stage.wait(1.0)
+    assert stage.finished is None
+
+    stage.connect()
+
+    assert stage.finished == "its last worker has ended: preload failed"
+    assert [str(group.state) for group in stage.report.groups] == ["failed"]
+
+
+def test_a_constant_worker_that_cannot_start_does_not_wait_for_a_scheduler_for_ever():
+    engine = FakeEngine()
+    engine.faults.start_failure = "preload failed"
     stage = Stage(engine, constant=ConstantDesire(1))
     stage.feed(e.Tick())
 
-    assert stage.said == ["preload failed"]
+    stage.wait(FAREWELL_SECONDS)
+
     assert stage.finished == "its last worker has ended: preload failed"
 
 

@@ -22,6 +22,34 @@ def test_the_fake_provider_conforms(check):
     asyncio.run(run_check(check, subject()))
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_an_engine_that_does_not_see_readiness_conforms(check):
+    engine = FakeEngine(sees_readiness=False)
+
+    async def open_provider(on_change):
+        return FakeProvider(engine, on_change)
+
+    def registered():
+        return {worker_id: unit.group_id for unit in engine.units.values() for worker_id in unit.worker_ids}
+
+    up_states = frozenset({UnitState.RUNNING})
+    one = Subject(open_provider, {"gpu": 2}, up_states=up_states, wait_seconds=0.05, registered=registered)
+    asyncio.run(run_check(check, one))
+
+
+@pytest.mark.parametrize("heard", [{}, {"Worker|fake|": "another group"}])
+def test_workers_that_register_otherwise_than_shown_are_found_out(heard):
+    class _Other(FakeProvider):
+        async def observe(self):
+            return [
+                Unit(unit.group_id, unit.state, "", tuple(heard) or ("w",), unit.capabilities)
+                for unit in await super().observe()
+            ]
+
+    with pytest.raises(ConformanceError, match="register|say that they are"):
+        asyncio.run(run_check(conformance.registers_what_it_shows, subject(_Other, registered=lambda: heard)))
+
+
 class _ForgetsIds(FakeProvider):
     async def launch(self, specs):
         for spec in specs:

@@ -9,9 +9,11 @@ from scaler_client.exceptions import ClientQuitException
 from scaler_client.functions import Function
 from scaler_client.packing import pack_shared
 from scaler_client.serializer import DefaultSerializer, dump_failure, dump_values
+from scaler_client.stored import whole_parts
 from scaler_protocol import messages as m
-from scaler_protocol.batch import F64, U8, U32, Encoding, Status, column, numbers
+from scaler_protocol.batch import F64, U8, U32, Encoding, Status, column, numbers, pack_stored
 from scaler_runtime.session import Up
+from tests.unit.client.shelf import Shelf
 
 FUNCTION = Function(b"f" * 16, "f", b"pickled f", None, 1, 1)
 OTHER = Function(b"g" * 16, "g", b"pickled g", None, 1, 1)
@@ -81,7 +83,7 @@ def taken(core):
 
 @pytest.fixture
 def core():
-    core = ClientCore(timeout_seconds=10)
+    core = ClientCore(10, Shelf())
     core.on_up(up())
     return core
 
@@ -123,7 +125,7 @@ def test_a_failure_is_the_failure_of_each_task_of_its_run(core):
 
 
 def test_the_credit_in_tasks_is_kept_but_one_batch_always_goes():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=4))
     for batch_id, count in ((1, 6), (2, 3), (3, 1)):
         core.submit(batch(batch_id, count), 0)
@@ -137,7 +139,7 @@ def test_the_credit_in_tasks_is_kept_but_one_batch_always_goes():
 
 
 def test_the_credit_in_bytes_is_kept():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     first, second = batch(1, 50), batch(2, 50)
     core.on_up(up(size=len(first.packed.payload) + 1))
     core.submit(first, 0)
@@ -150,7 +152,7 @@ def test_the_credit_in_bytes_is_kept():
 
 
 def test_a_larger_credit_lets_waiting_batches_go():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=1))
     core.submit(batch(1), 0)
     core.submit(batch(2), 0)
@@ -186,7 +188,7 @@ def test_a_scheduler_that_is_back_gets_nothing_again(core):
 
 
 def test_cancelling_what_was_not_sent_needs_nobody():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=1))
     one, two = batch(1), batch(2, 2)
     core.submit(one, 0)
@@ -203,7 +205,7 @@ def test_cancelling_what_was_not_sent_needs_nobody():
 
 
 def test_a_batch_that_is_cancelled_before_it_goes_is_never_sent():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=1))
     core.submit(batch(1), 0)
     core.submit(batch(2), 0)
@@ -227,7 +229,7 @@ def test_cancelling_asks_once_and_not_for_what_is_over(core):
 
 
 def test_everything_can_be_cancelled():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=2))
     one, two = batch(1, 3), batch(2)
     core.submit(one, 0)
@@ -285,7 +287,7 @@ def test_a_silent_scheduler_fails_what_is_older_than_the_timeout(core):
 
 
 def test_waiting_batches_expire_too():
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=1))
     one, two = batch(1), batch(2)
     core.submit(one, 0)
@@ -295,9 +297,24 @@ def test_waiting_batches_expire_too():
     core.check()
 
 
+def test_all_tasks_may_be_given_up_while_the_client_stays(core):
+    core._max_tasks = 1
+    sent, waiting = batch(1), batch(2)
+    core.submit(sent, 0)
+    core.submit(waiting, 0)
+    taken(core)
+    core.fail_all(ClientQuitException)
+    assert [type(one.receiver.of[0]) for one in (sent, waiting)] == [ClientQuitException] * 2
+    assert "AbandonBatches" in names(taken(core))
+    assert core.is_idle
+    core.submit(batch(3), 0)
+    assert "SubmitBatch" in names(taken(core))
+    core.check()
+
+
 @pytest.mark.parametrize("failure", [None, ClientQuitException])
 def test_in_the_end_every_task_has_an_outcome(failure):
-    core = ClientCore(10)
+    core = ClientCore(10, Shelf())
     core.on_up(up(tasks=1))
     one, two = batch(1, 2), batch(2)
     core.submit(one, 0)
@@ -322,3 +339,41 @@ def test_check_finds_what_is_wrong(core):
     core._unfinished_tasks = 0
     with pytest.raises(AssertionError, match="batch 1 is over"):
         core.check()
+
+
+# ---- results in the object storage
+
+
+def stored_run(shelf, start, value):
+    handle = shelf.put(whole_parts(value, DefaultSerializer()))
+    shelf.release = lambda _: None  # the worker that stored it forgets it
+    run = start, 1, Status.STORED, pack_stored(handle.size, handle.key)
+    del handle, shelf.release
+    return run
+
+
+def test_a_stored_result_is_delivered_as_what_stands_for_it():
+    shelf = Shelf()
+    core = ClientCore(10, shelf)
+    core.on_up(up())
+    work = batch(1, 2)
+    core.submit(work, 0.0)
+    core.on_results(results(1, stored_run(shelf, 1, "x"), values(0, 1)))
+    assert work.receiver.of[0] == 1
+    assert work.receiver.of[1].restore() == "x"
+    assert core.is_idle
+    work.receiver.of.clear()
+    assert not shelf.objects
+
+
+def test_stored_results_that_nobody_waits_for_are_deleted():
+    shelf = Shelf()
+    core = ClientCore(10, shelf)
+    core.on_up(up())
+    core.on_results(results(9, stored_run(shelf, 0, "of a batch that is over"), values(1, 2)))
+    assert not shelf.objects
+    core.submit(batch(1, 2), 0.0)
+    core.on_results(results(1, values(0, 5)))
+    core.on_results(results(1, stored_run(shelf, 0, "of a task that has an outcome")))
+    assert not shelf.objects
+    core.check()

@@ -48,3 +48,18 @@ def test_a_new_scheduler_has_none():
     table.use(function("f"))
     table.clear()
     assert table.use(function("f"))
+
+
+def test_functions_of_unfinished_batches_are_bounded(monkeypatch):
+    monkeypatch.setattr(defined, "MAX_USED", 2)
+    monkeypatch.setattr(defined, "MAX_USED_BYTES", 100)
+    table, small, other, large = DefinedFunctions(), function("a"), function("b"), function("c", 200)
+
+    assert table.has_room(small)
+    assert not table.has_room(large)
+    table.use(small)
+    table.use(other)
+    assert table.has_room(other)
+    assert not table.has_room(function("d"))
+    table.release(other)
+    assert table.has_room(function("d"))

@@ -122,3 +122,40 @@ def test_what_was_taken_is_not_kept(door):
     door.take()
     gc.collect()
     assert not [one for one in gc.get_objects() if isinstance(one, OpenBatch)]
+
+
+def test_a_held_door_lets_calls_in_again_later(door):
+    door.held_reason = "the task was given up"
+    with pytest.raises(ClientQuitException, match="given up"):
+        door.check_open()
+    door.order(print)
+    assert list(door.take()) == [print]
+    door.held_reason = ""
+    call(door, 0)
+
+
+def test_batches_that_come_together_lie_side_by_side(door, wakes):
+    future = call(door, 0)
+    firsts = []
+
+    def make(first):
+        firsts.append(first)
+        return ["batch", "another"]
+
+    door.add_batches(3, make)
+    after = call(door, 1)
+
+    opened, batch, another, last = door.take()
+    assert opened.items == [0]
+    assert (batch, another) == ("batch", "another")
+    assert last.items == [1]
+    before = future._ticket.batch_id
+    assert firsts == [before + 1]
+    assert after._ticket.batch_id == before + 4 == door.last_batch_id
+    assert len(wakes) == 3
+
+
+def test_batches_do_not_come_in_once_it_is_closed(door):
+    door.close("over")
+    with pytest.raises(ClientQuitException):
+        door.add_batches(1, pytest.fail)

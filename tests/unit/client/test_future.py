@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from scaler_client.completion import cancel, complete, fail, fail_in_child
-from scaler_client.future import ProfileResult, ScalerFuture, Ticket
+from scaler_client.future import NO_PROFILE, ProfileResult, ScalerFuture, Ticket
 
 
 class Owner:
@@ -48,21 +48,21 @@ def test_it_runs_from_the_beginning_and_ends_by_itself(futures):
     assert (future.running(), future.done(), future.cancelled()) == (True, False, False)
     with pytest.raises(ValueError, match="not ended"):
         future.profiling_info()
-    complete([future], ["x"], 0.25)
+    complete([future], ["x"], ProfileResult(0.25, 7, 0.125))
     assert (future.running(), future.done(), future.cancelled()) == (False, True, False)
     assert future.result() == "x"
     assert future.exception() is None
-    assert future.profiling_info() == ProfileResult(duration_s=0.25)
+    assert future.profiling_info() == ProfileResult(duration_s=0.25, memory_peak=7, cpu_time_s=0.125)
 
 
 def test_the_standard_library_knows_what_to_do_with_it(futures):
     assert isinstance(futures[0], concurrent.futures.Future)
-    complete(futures[:1], [0], 0)
+    complete(futures[:1], [0], NO_PROFILE)
     finished = []
     waited = in_thread(lambda: finished.append(concurrent.futures.wait(futures, 10)))
     while not all(future.watched for future in futures):
         pass
-    complete(futures[1:2], [1], 0)
+    complete(futures[1:2], [1], NO_PROFILE)
     fail(futures[2], KeyError("k"))
     cancel(futures[3])
     waited.join()
@@ -71,12 +71,12 @@ def test_the_standard_library_knows_what_to_do_with_it(futures):
 
 
 def test_as_completed_gives_each_once_when_they_end_meanwhile(futures):
-    complete(futures[:2], [0, 1], 0)
+    complete(futures[:2], [0, 1], NO_PROFILE)
     got = []
     for future in concurrent.futures.as_completed(futures, 10):
         got.append(future)
         if len(got) == 1:
-            complete(futures[2:], [2, 3], 0)
+            complete(futures[2:], [2, 3], NO_PROFILE)
     assert sorted(future.result() for future in got) == [0, 1, 2, 3]
 
 
@@ -85,7 +85,7 @@ def test_waiting_ends_with_the_result(futures):
     threads = [in_thread(lambda future=future: results.append(future.result(10))) for future in futures for _ in "ab"]
     while not all(future.watched for future in futures):
         pass
-    complete(futures, range(4), 0)
+    complete(futures, range(4), NO_PROFILE)
     for thread in threads:
         thread.join()
     assert sorted(results) == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -117,9 +117,9 @@ def test_cancelling_is_true_only_if_the_task_ended_without_a_result(owner, futur
     owner.on_cancel = lambda: cancel(first)
     assert first.cancel()
     assert first.cancel()
-    owner.on_cancel = lambda: complete([second], [2], 0)
+    owner.on_cancel = lambda: complete([second], [2], NO_PROFILE)
     assert not second.cancel()
-    complete([third], [3], 0)
+    complete([third], [3], NO_PROFILE)
     assert not third.cancel()
     assert owner.cancelled == [(7, 0), (7, 1)]
     owner.on_cancel = lambda: None
@@ -132,14 +132,14 @@ def test_callbacks_are_called_once_with_the_result_there(futures):
     seen = []
     futures[0].add_done_callback(lambda future: seen.append(future.result()))
     futures[0].add_done_callback(lambda future: seen.append(future.result()))
-    complete(futures[:1], ["x"], 0)
+    complete(futures[:1], ["x"], NO_PROFILE)
     assert seen == ["x", "x"]
     futures[0].add_done_callback(lambda future: seen.append(future.result()))
     assert seen == ["x"] * 3
 
 
 def test_an_error_of_an_immediate_callback_is_raised(futures, caplog):
-    complete(futures[:1], ["x"], 0)
+    complete(futures[:1], ["x"], NO_PROFILE)
     with pytest.raises(ZeroDivisionError):
         futures[0].add_done_callback(lambda _: 1 / 0)
     assert "exception calling the callback" in caplog.text
@@ -148,7 +148,7 @@ def test_an_error_of_an_immediate_callback_is_raised(futures, caplog):
 def test_it_can_be_awaited_from_any_loop(futures):
     async def main():
         loop = asyncio.get_running_loop()
-        loop.call_later(0, complete, futures[:1], ["x"], 0)
+        loop.call_later(0, complete, futures[:1], ["x"], NO_PROFILE)
         loop.call_later(0, fail, futures[1], KeyError("k"))
         assert await futures[0] == "x"
         assert await futures[0] == "x"
@@ -159,7 +159,7 @@ def test_it_can_be_awaited_from_any_loop(futures):
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        complete(futures[2:3], [2], 0)
+        complete(futures[2:3], [2], NO_PROFILE)
         assert await futures[2] == 2
 
     async def _await(future):
@@ -178,7 +178,7 @@ def test_a_loop_that_was_closed_does_no_harm(futures):
         return await future
 
     asyncio.run(begin())
-    complete(futures[:1], [1], 0)
+    complete(futures[:1], [1], NO_PROFILE)
     assert futures[0].result() == 1
 
 

@@ -7,10 +7,17 @@ from concurrent.futures import CancelledError
 import pytest
 
 from scaler_client import mapping
+from scaler_client.exceptions import ObjectStorageException
+from scaler_client.linking import Linker
 from scaler_client.mapping import MapCall, chunks
 from scaler_client.packing import pack_values
 from scaler_client.serializer import DefaultSerializer, load_values
+from scaler_client.stored import whole_parts
+from scaler_client.stored_result import StoredResult
 from scaler_protocol.batch import MAX_BATCH_TASKS, U32, numbers
+from tests.unit.client.shelf import Shelf
+
+LINKER = Linker(DefaultSerializer(), Shelf(is_available=False))
 
 
 class Agent:
@@ -45,7 +52,7 @@ def values_of(packed):
 
 def batches(*lists):
     for values in lists:
-        for packed in pack_values(values, DefaultSerializer()):
+        for packed in pack_values(values, LINKER):
             yield None, packed
 
 
@@ -186,3 +193,52 @@ def test_a_slow_iterator_is_sent_as_it_comes(monkeypatch):
             yield n
 
     assert [len(part) for part in chunks(slow())] == [1] * 20
+
+
+# ---- large results
+
+
+def stored(shelf, value):
+    return StoredResult(shelf.put(whole_parts(value, DefaultSerializer())), DefaultSerializer())
+
+
+def test_large_results_are_fetched_while_others_are_awaited():
+    agent, shelf = Agent(), Shelf()
+    thread, outcome = in_thread(MapCall(agent, reads_ahead=False), [1, 2], [3])
+    wait_until(lambda: len(agent.parts) == 2)
+    (first, _), (second, _) = agent.parts
+    first.succeeded(1, [stored(shelf, "b")], 0)
+    wait_until(lambda: shelf.fetched and not shelf.objects)
+    assert thread.is_alive()
+    second.succeeded(0, [stored(shelf, "c")], 0)
+    first.succeeded(0, ["a"], 0)
+    thread.join()
+    assert outcome == [["a", "b", "c"]]
+    assert not shelf.objects
+
+
+def test_a_large_result_that_is_lost_fails_the_map():
+    agent, shelf = Agent(), Shelf()
+    thread, outcome = in_thread(MapCall(agent, reads_ahead=False), [1, 2, 3])
+    wait_until(lambda: agent.parts)
+    part = agent.parts[0][0]
+    lost = stored(shelf, "b")
+    shelf.objects.clear()
+    part.succeeded(1, [lost], 0)
+    del lost
+    part.succeeded(2, [stored(shelf, "c")], 0)
+    assert thread.is_alive()
+    part.succeeded(0, ["a"], 0)
+    thread.join()
+    assert type(outcome[0]) is ObjectStorageException
+    assert not shelf.objects
+
+
+def test_a_map_that_failed_takes_nothing_in():
+    shelf = Shelf()
+    agent = Agent(lambda part, _: part.failed(0, 1, lambda: KeyError("k"), 0))
+    call = MapCall(agent, reads_ahead=False)
+    with pytest.raises(KeyError):
+        call.run(batches([1, 2, 3]))
+    agent.parts[0][0].succeeded(1, [stored(shelf, "late")], 0)
+    assert not shelf.objects

@@ -25,7 +25,8 @@ class FakeZygote:
         self._events = queue.Queue()
         type(self).last = self
 
-    def start(self, key, target, arguments):
+    def start(self, key, target, arguments, *, ends_when_asked=False):
+        assert ends_when_asked  # a program that is asked to stop before it has begun has ended in order
         self.started.append((key, target, arguments))
         self._pids[key] = 100 + len(self._pids)
         self._events.put(Started(key, self._pids[key]))

@@ -56,3 +56,19 @@ def test_loopback_is_told_from_the_rest(text, loopback):
 def test_port_zero_cannot_be_connected_to():
     with pytest.raises(ValueError, match="port 0"):
         Address.from_string("tcp://127.0.0.1:0").connectable()
+
+
+@pytest.mark.parametrize(
+    ("listens", "reached", "seen"),
+    [
+        ("tcp://0.0.0.0:8517", "tcp://somehost:8516", "tcp://somehost:8517"),
+        ("tcp://0.0.0.0:8517", "tcp://[::1]:8516", "tcp://[::1]:8517"),
+        ("tcp://[::]:8517", "tcp://192.0.2.1:8516", "tcp://192.0.2.1:8517"),
+        ("tcp://192.0.2.2:8517", "tcp://somehost:8516", "tcp://192.0.2.2:8517"),
+        ("ipc:///tmp/s_object_storage", "ipc:///tmp/s", "ipc:///tmp/s_object_storage"),
+        ("tcp://0.0.0.0:8517", "ipc:///tmp/s", "tcp://127.0.0.1:8517"),
+        ("tcp://[::]:8517", "tcp://0.0.0.0:8516", "tcp://[::1]:8517"),
+    ],
+)
+def test_who_listens_everywhere_is_found_where_the_peer_has_found_its_machine(listens, reached, seen):
+    assert str(Address.from_string(listens).seen_from(Address.from_string(reached))) == seen

@@ -9,8 +9,20 @@ from hypothesis import strategies as st
 
 from scaler_protocol import codec
 from scaler_protocol import messages as m
-from scaler_protocol.batch import U8, U32, U64, Encoding, column
+from scaler_protocol.batch import (
+    F64,
+    U8,
+    U32,
+    U64,
+    Encoding,
+    Status,
+    awaited_runs,
+    column,
+    pack_stored,
+    unpack_stored,
+)
 from scaler_protocol.errors import ProtocolError
+from scaler_protocol.storage_messages import MAX_NAME_BYTES
 
 UNSIGNED_32 = st.integers(0, 2**32 - 1)
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
@@ -181,3 +193,201 @@ def test_limits_need_as_many_numbers_as_slices():
 def test_a_value_that_does_not_fit_its_field_is_a_protocol_error():
     with pytest.raises(ProtocolError):
         codec.encode(m.Packet(1, 0, [m.AbandonBatches([-1])]))
+
+
+# ---- large payloads
+
+
+def test_a_large_payload_takes_several_frames(monkeypatch):
+    monkeypatch.setattr(codec, "PART_BYTES", 10)
+    messages = [
+        m.DefineFunction(b"f" * 16, "f", bytes(range(25))),
+        m.Heartbeat(),
+        m.DefineFunction(b"g" * 16, "g", b""),
+        m.DefineFunction(b"h" * 16, "h", b"0123456789"),
+    ]
+    packet = m.Packet(1, 0, messages)
+
+    frames = codec.encode(packet)
+
+    assert [len(frame) for frame in frames[1:]] == [10, 10, 5, 0, 10]
+    assert codec.decode(frames) == packet
+
+
+def test_payloads_that_are_not_large_take_one_frame_each_without_saying_so():
+    packet = m.Packet(1, 0, [m.DefineFunction(b"f" * 16, "f", b"x" * 1000)])
+    (control, payload) = codec.encode(packet)
+    assert payload == b"x" * 1000
+    assert len(control) < 200
+
+
+@pytest.mark.parametrize("counts", [[1], [2, 2], [3, 0], [0, 3], [2, 0xFFFF_FFFF]])
+def test_frames_that_do_not_match_are_a_protocol_error(monkeypatch, counts):
+    monkeypatch.setattr(codec, "PART_BYTES", 10)
+    packet = m.Packet(1, 0, [m.DefineFunction(b"f" * 16, "f", bytes(15)), m.DefineFunction(b"g" * 16, "g", b"1")])
+    frames = codec.encode(packet)
+    assert frames[0].count(column(U32, [2, 1])) == 1
+
+    wrong = column(U32, counts).ljust(8, b"\0")
+    with pytest.raises(ProtocolError):
+        codec.decode([frames[0].replace(column(U32, [2, 1]), wrong), *frames[1:]])
+
+
+# ---- what tasks wait for
+
+
+def linked(**change):
+    two = column(U32, [1, 1])
+    batch = m.SubmitBatch(
+        3,
+        b"f" * 16,
+        2,
+        Encoding.LINKED,
+        two,
+        column(U32, [3, 3]),
+        b"abcdef",
+        dependency_counts=column(U32, [2, 0]),
+        dependency_batches=column(U64, [1, 2]),
+        dependency_tasks=column(U32, [0, 5]),
+        graph=7,
+        graph_ready=1,
+    )
+    return dataclasses.replace(batch, **change)
+
+
+def given(**change):
+    two = column(U32, [1, 1])
+    assigned = m.AssignSlice(
+        1,
+        b"c" * 16,
+        3,
+        b"f" * 16,
+        0,
+        2,
+        0,
+        0,
+        Encoding.LINKED,
+        False,
+        two,
+        column(U32, [3, 3]),
+        b"abcdef" + b"run" + b"other",
+        dependency_counts=column(U32, [2, 1]),
+        dependency_statuses=bytes([Status.VALUES, Status.STORED, Status.VALUES]),
+        dependency_positions=column(U32, [4, 0, 2]),
+        dependency_sizes=column(U32, [3, 5, 0]),
+        dependency_repeats=column(U32, [0, 0, 1]),
+    )
+    return dataclasses.replace(assigned, **change)
+
+
+def survives(message):
+    packet = m.Packet(1, 0, [message])
+    return codec.decode(codec.encode(packet)) == packet
+
+
+def test_what_tasks_wait_for_survives_the_wire():
+    assert survives(linked())
+    assert survives(given())
+    assert survives(given(dependency_repeats=b"", dependency_sizes=column(U32, [3, 2, 3])))
+
+
+def test_a_result_that_several_need_is_found_where_it_lies():
+    assert [bytes(run) for run in awaited_runs(given())] == [b"run", b"other", b"run"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoding": Encoding.CALL},
+        {"dependency_counts": column(U32, [2])},
+        {"dependency_counts": column(U32, [2, 1])},
+        {"dependency_counts": column(U32, [0xFFFF_FFFF, 3])},
+        {"dependency_counts": b"abc"},
+        {"dependency_counts": b""},
+        {"dependency_batches": column(U64, [1])},
+        {"dependency_batches": column(U32, [1])},
+        {"dependency_tasks": column(U32, [1, 2, 3])},
+        {"dependency_tasks": b""},
+    ],
+)
+def test_dependencies_that_contradict_themselves_are_a_protocol_error(change):
+    with pytest.raises(ProtocolError):
+        survives(linked(**change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dependency_counts": b""},
+        {"dependency_counts": column(U32, [3, 1])},
+        {"dependency_statuses": bytes([Status.VALUES, Status.EXCEPTION, Status.VALUES])},
+        {"dependency_statuses": bytes([Status.VALUES, Status.DEPENDENCY_OVER, Status.VALUES])},
+        {"dependency_statuses": bytes([Status.VALUES])},
+        {"dependency_positions": column(U32, [1, 2])},
+        {"dependency_sizes": column(U32, [3, 5])},
+        {"dependency_sizes": column(U32, [3, 4, 0])},
+        {"dependency_sizes": column(U32, [0xFFFF_FFFF, 5, 0])},
+        {"dependency_repeats": column(U32, [0, 0])},
+        {"dependency_repeats": column(U32, [0, 0, 3])},
+        {"dependency_repeats": column(U32, [0, 0, 9])},
+        {"dependency_repeats": column(U32, [0, 1, 2])},
+        {"dependency_repeats": column(U32, [0, 1, 1])},
+        {"dependency_repeats": column(U32, [0, 0, 1, 1])},
+        {"payload": b"abcdef"},
+    ],
+)
+def test_results_for_a_slice_that_contradict_themselves_are_a_protocol_error(change):
+    with pytest.raises(ProtocolError):
+        survives(given(**change))
+
+
+# ---- stored results, and what tasks took
+
+
+def outcome(**change):
+    two = column(U32, [1, 1])
+    results = m.TaskResults(
+        1,
+        b"c" * 16,
+        1,
+        column(U32, [0, 1]),
+        two,
+        bytes([Status.STORED, Status.VALUE]),
+        column(U32, [11, 1]),
+        bytes(16),
+        pack_stored(70_000, b"key") + b"v",
+        memory=column(U64, [5, 6]),
+        cpu=column(F64, [0.5, 0.25]),
+    )
+    return dataclasses.replace(results, **change)
+
+
+def test_stored_results_and_what_tasks_took_survive_the_wire():
+    assert survives(outcome())
+    assert survives(outcome(memory=b"", cpu=b""))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counts": column(U32, [2, 1]), "starts": column(U32, [0, 2])},
+        {"counts": column(U32, [1, 2])},
+        {"memory": column(U64, [5])},
+        {"memory": column(U32, [5])},
+        {"cpu": column(F64, [0.5, 0.5, 0.5])},
+        {"cpu": b"half"},
+    ],
+)
+def test_outcomes_that_contradict_themselves_are_a_protocol_error(change):
+    with pytest.raises(ProtocolError):
+        survives(outcome(**change))
+
+
+def test_where_a_stored_result_lies_can_be_read():
+    assert unpack_stored(pack_stored(70_000, b"key")) == (70_000, b"key")
+
+
+@pytest.mark.parametrize("run", [b"", b"1234567", b"12345678", bytes(8) + bytes(MAX_NAME_BYTES + 1)])
+def test_what_names_no_object_is_a_protocol_error(run):
+    with pytest.raises(ProtocolError):
+        unpack_stored(run)

@@ -1,8 +1,6 @@
 """Reading the options of one start: the sources and their order, and one line about whatever is wrong."""
 
-import os
 import re
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -264,16 +262,13 @@ def test_help_lists_every_option_with_its_default(capsys, arguments):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    before = signal.getsignal(signal.SIGTERM)
-
     def run(action, *arguments: str, config_class: type = Config) -> tuple[int | str | None, str, str]:
         monkeypatch.setattr("sys.argv", ["test", *arguments])
         with pytest.raises(SystemExit) as left:
             run_command("test", "sec", config_class, action)
         return left.value.code, *capsys.readouterr()
 
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 def raising(error: BaseException):
@@ -326,15 +321,6 @@ def test_warnings_are_said_before_a_command_runs(run, toml):
         "",
         f"test: warning: {file} has no section [sec]: defaults apply\n",
     )
-
-
-def test_a_signal_before_the_program_has_handlers_stops_in_order(run):
-    def action(_config: Config) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.sigtimedwait([], 10)
-        return 5
-
-    assert run(action, ADDRESS) == (0, "", "")
 
 
 def test_a_command_may_have_no_groups_and_no_positional(run):

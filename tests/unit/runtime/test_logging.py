@@ -1,11 +1,13 @@
 """The log: its formats, its files, and that several processes share a file without losing or mixing lines."""
 
+import errno
 import logging
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -290,3 +292,44 @@ def test_processes_share_a_file_without_loss_or_mixing(path, is_inherited):
     expected = {f"{name}:{number}:" + str(name) * 20_000 for name in range(3) for number in range(40)}
     assert len(lines) == 120
     assert set(lines) == expected
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(tmp_path, capfd, monkeypatch):
+    handler = MidnightFileHandler(str(tmp_path / "log"))
+    real, full = handler._descriptor, os.open("/dev/full", os.O_WRONLY)
+    handler.emit(record("before"))
+    handler._descriptor = full
+    for number in range(100):
+        handler.emit(record(f"lost {number}"))
+    handler._descriptor = real
+    handler.emit(record("after"))
+    handler.emit(record("later"))
+
+    (complaint,) = capfd.readouterr().err.splitlines()
+    assert "No space left on device" in complaint
+    assert (tmp_path / "log").read_text().splitlines() == [
+        "before",
+        "",
+        "100 lines could not be written here: No space left on device",
+        "after",
+        "later",
+    ]
+    handler.close()
+    os.close(full)
+
+
+def test_a_screen_that_takes_nothing_costs_lines_and_nothing_else(capfd, monkeypatch):
+    setup_logging(LoggingConfig())
+    (screen,) = logging.getLogger().handlers
+
+    def fail(_text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(screen, "stream", SimpleNamespace(write=fail, flush=lambda: None))
+        log("lost")
+    log("said")
+
+    captured = capfd.readouterr()
+    assert captured.err == ""
+    assert "said" in captured.out

@@ -3,8 +3,9 @@
 import pytest
 
 from scaler_protocol import messages as m
+from scaler_runtime import sessions as sessions_module
 from scaler_runtime.core import Congested, PeerAttached, PeerDetached, PeerJoined, PeerLeft, Received, Relieved
-from scaler_runtime.session import Identity, Incoming, Rejected, Session, Up
+from scaler_runtime.session import MAX_REPEATS, Identity, Incoming, Rejected, Session, Up
 from scaler_runtime.sessions import CONGESTED_BYTES, Patience, Sessions
 
 
@@ -155,7 +156,9 @@ def test_a_peer_that_stays_away_leaves(silent, detached, at):
     assert wire.table.unreachable(wire.route, 0.0) == [PeerDetached(peer)]
 
     assert wire.table.expire(at - 1) == []
-    assert [type(event) for event in wire.table.expire(at)] == [PeerLeft]
+    (left,) = wire.table.expire(at)
+    assert isinstance(left, PeerLeft)
+    assert not left.orderly
     assert len(wire.table) == 0
 
 
@@ -164,7 +167,7 @@ def test_leaving_is_immediate():
     wire.connect()
     wire.peer.send(m.Leave("done"))
 
-    assert wire.exchange()[0] == [PeerLeft(wire.peer.identity.session_id, "done")]
+    assert wire.exchange()[0] == [PeerLeft(wire.peer.identity.session_id, "done", orderly=True)]
 
 
 def test_a_slow_reader_is_congested_until_it_catches_up():
@@ -218,18 +221,19 @@ def test_a_peer_whose_messages_stay_missing_is_let_go():
     assert [type(event) for event in wire.table.receive(wire.route, gap, 0.0)] == [PeerLeft]
 
 
-def test_registering_again_on_the_same_connection_repeats_nothing():
+def test_registering_again_on_the_same_connection_repeats_what_is_missing_a_few_times():
     wire = Wire()
     wire.connect()
     wire.table.send(wire.peer.identity.session_id, m.Notice("c", "t"))
     list(wire.table.outgoing())  # handed to the socket
-    wire.peer.on_connected()
-    (register,) = wire.peer.packets()
-    wire.table.receive(wire.route, register, 0.0)
+    said = []
+    for _ in range(MAX_REPEATS + 2):
+        wire.peer.on_connected()
+        (register,) = wire.peer.packets()
+        wire.table.receive(wire.route, register, 0.0)
+        said.append([type(message) for _, packet in wire.table.outgoing() for message in packet.messages])
 
-    sent = [message for _, packet in wire.table.outgoing() for message in packet.messages]
-
-    assert [type(message) for message in sent] == [m.Registered]
+    assert said == [[m.Registered, m.Notice]] * MAX_REPEATS + [[m.Registered]] * 2
 
 
 def test_a_second_session_on_one_connection_is_refused():
@@ -261,5 +265,133 @@ def test_many_heartbeats_in_one_packet_have_one_answer():
     wire = Wire()
     wire.connect()
     wire.table.receive(wire.route, m.Packet(0, 0, [m.Heartbeat()] * 1000), 0.0)
+
+    assert len(list(wire.table.outgoing())) == 1
+
+
+def unreadable(wire):
+    """Let the packets of the scheduler's that wait arrive, the first of them spoilt."""
+    first, *rest = [packet for route, packet in list(wire.table.outgoing()) if route == wire.route]
+    assert first.first_sequence
+    events = wire.peer.on_malformed()
+    for packet in rest:
+        events += wire.peer.on_packet(packet)
+    return events
+
+
+def test_a_packet_that_a_peer_cannot_read_is_said_again_with_all_after_it():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    wire.table.send(peer, m.Notice("a", ""))
+    assert unreadable(wire) == []
+    wire.table.send(peer, m.Notice("b", ""))
+
+    at_server, at_peer = wire.exchange()
+
+    assert at_server == [PeerAttached(peer)]
+    assert [type(event) for event in at_peer] == [Up, Incoming, Incoming]
+    assert not at_peer[0].fresh
+    assert [event.message for event in at_peer[1:]] == [m.Notice("a", ""), m.Notice("b", "")]
+
+
+def test_what_a_peer_misses_between_packets_is_said_again():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    wire.table.send(peer, m.Notice("a", ""))
+    list(wire.table.outgoing())  # lost on the way
+    wire.table.send(peer, m.Notice("b", ""))
+
+    at_peer = wire.exchange()[1]
+
+    assert [event.message for event in at_peer if isinstance(event, Incoming)] == [m.Notice("a", ""), m.Notice("b", "")]
+
+
+def test_a_peer_that_can_never_read_what_it_is_told_gives_up():
+    wire = Wire()
+    wire.connect()
+    wire.table.send(wire.peer.identity.session_id, m.Notice("a", ""))
+    events = unreadable(wire)
+    while not events:
+        for packet in list(wire.peer.packets()):
+            wire.table.receive(wire.route, packet, 0.0)
+        control, *_ = [packet for _, packet in list(wire.table.outgoing())]
+        assert [type(event) for event in wire.peer.on_packet(control)] == [Up]
+        events = wire.peer.on_malformed()
+
+    assert [type(event) for event in events] == [Rejected]
+    assert list(wire.peer.packets()) == []
+
+
+def test_somebody_that_is_vouched_for_may_be_silent_and_away():
+    wire = Wire(sessions(silent=60, detached=5))
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    wire.table.vouch(peer, vouched=True, now=0.0)
+    wire.table.unreachable(wire.route, 1.0)
+    assert wire.table.expire(1000.0) == []
+
+    wire.table.vouch(peer, vouched=False, now=1000.0)
+    assert wire.table.expire(1004.0) == []
+    assert [type(event) for event in wire.table.expire(1005.0)] == [PeerLeft]
+    wire.table.vouch(peer, vouched=True, now=1005.0)  # it is gone: nothing happens
+
+
+def test_a_session_that_is_ended_is_told_and_may_not_speak():
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+
+    assert wire.table.end(peer, "its task is over") == [PeerLeft(peer, "its task is over")]
+    assert wire.exchange()[1] == [Rejected("its task is over")]
+    assert wire.table.end(peer, "again") == []
+    assert len(wire.table) == 0
+
+
+def test_a_client_inside_a_task_says_where_it_lives():
+    wire = Wire()
+    wire.peer.identity.parent_worker, wire.peer.identity.parent_incarnation = "W", 3
+    ((joined,), _) = wire.connect()
+
+    assert (joined.register.parent_worker, joined.register.parent_incarnation) == ("W", 3)
+
+
+def test_more_peers_than_the_table_takes_are_refused_with_the_reason():
+    patience = {"client": Patience(60, None)}
+    table = Sessions(b"i" * 16, patience, max_unfinished_tasks=1, max_unfinished_bytes=1, max_peers=1)
+    first, second = Wire(table), Wire(table)
+    first.connect()
+
+    at_server, at_peer = second.connect()
+
+    assert at_server == []
+    assert [event.reason for event in at_peer] == ["the scheduler has 1 peers already, it takes no more"]
+    first.peer.send(m.Leave("done"))
+    first.exchange()
+    assert [type(event) for event in second.connect()[0]] == [PeerJoined]
+
+
+def test_a_peer_that_takes_nothing_is_sent_away(monkeypatch):
+    monkeypatch.setattr(sessions_module, "MAX_UNACKNOWLEDGED_MESSAGES", 3)
+    wire = Wire()
+    wire.connect()
+    peer = wire.peer.identity.session_id
+    for _ in range(3):
+        assert wire.table.send(peer, m.Notice("a", "")) == []
+
+    assert wire.table.send(peer, m.Notice("a", "")) == [PeerLeft(peer, "it does not take what it is sent")]
+    assert [type(event) for event in wire.exchange()[1]] == [Rejected]
+
+
+def test_answers_to_a_peer_that_asks_and_does_not_read_do_not_pile_up():
+    wire = Wire()
+    wire.connect()
+    for _ in range(100):
+        wire.peer.on_connected()
+        (register,) = wire.peer.packets()
+        wire.table.receive(wire.route, register, 0.0)
+        for route, packet in wire.table.outgoing():
+            wire.table.unsend(route, packet)
 
     assert len(list(wire.table.outgoing())) == 1

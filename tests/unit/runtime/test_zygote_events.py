@@ -12,16 +12,23 @@ class Connection:
         self.sent = []
         self.error = error
 
-    def send(self, data, flags):
+    def sendmsg(self, parts, rights, flags):
         if self.error is not None:
             raise self.error
-        self.sent.append(pickle.loads(data))
+        self.sent.append(pickle.loads(b"".join(parts)))
+        self.rights = rights
 
 
 def test_words_carry_the_childs_key():
     connection = Connection()
     Channel("a", connection).say(("ready",))
     assert connection.sent == [Said("a", ("ready",))]
+
+
+def test_words_take_descriptors_along():
+    connection = Connection()
+    Channel("a", connection).say("here", (3, 4))
+    assert [list(descriptors) for _, _, descriptors in connection.rights] == [[3, 4]]
 
 
 def test_too_long_words_are_refused():

@@ -7,10 +7,22 @@ himself.
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import F64, U8, U32, U64, Encoding, Status, column, numbers
+from scaler_protocol.batch import (
+    F64,
+    U8,
+    U32,
+    U64,
+    Encoding,
+    Status,
+    awaited_runs,
+    check_batch,
+    column,
+    numbers,
+    pack_stored,
+)
 from scaler_runtime import core as c
 from scaler_scheduler.core.scheduler import SchedulerCore
 from scaler_scheduler.core.settings import Settings
@@ -27,7 +39,11 @@ class Bench:
         self.effects = Effects()
         self.logs = []
         self.stopped = None
+        self.deleted = []
+        self.deleted_owners = []
         self.peers = {}
+        self.vouched = set()
+        self.dismissed = []
         self.settles = True
         """Whether the core settles after every event, as a server that has nothing else to read lets it."""
 
@@ -37,8 +53,10 @@ class Bench:
 
     # ---- peers
 
-    def client(self, name="A"):
-        return self._join(FakeClient(self, name.encode()), "client")
+    def client(self, name="A", inside=None, before=b""):
+        """Let a client join; `inside` is the worker whose process it lives in, `before` a scheduler that it had."""
+        home = {} if inside is None else {"parent_worker": inside.worker_id, "parent_incarnation": inside.incarnation}
+        return self._join(FakeClient(self, name.encode()), "client", instance_id=before, **home)
 
     def host(self, name="H"):
         return self._join(FakeHost(self, name.encode()), "host")
@@ -55,12 +73,22 @@ class Bench:
         worker.hello(**hello)
         return worker
 
+    def helper(self, lender):
+        """Let the helper start that the lender's host was asked for last; it is ready at once."""
+        lend = next(lend for lend in reversed(lender.host.lends) if lend.worker_id == lender.worker_id)
+        return self.worker(
+            lend.helper_id, lender.host, lender=lender, group=lender.group, queue_size=1, suspends=lender.suspends
+        )
+
     def workers(self, number, **hello):
         return [self.worker(f"W{index}", **hello) for index in range(1, number + 1)]
 
-    def _join(self, peer, role):
+    def _join(self, peer, role, **fields):
         self.peers[peer.peer] = peer
-        self.handle(c.PeerJoined(peer.peer, register(role, peer.peer)))
+        joined = register(role, peer.peer)
+        for name, value in fields.items():
+            setattr(joined, name, value)
+        self.handle(c.PeerJoined(peer.peer, joined))
         return peer
 
     # ---- events
@@ -68,9 +96,9 @@ class Bench:
     def say(self, peer, message):
         self.handle(c.Received(peer, message))
 
-    def leave(self, peer, reason="it said so"):
+    def leave(self, peer, reason="it said so", *, orderly=True):
         del self.peers[peer.peer]
-        self.handle(c.PeerLeft(peer.peer, reason))
+        self.handle(c.PeerLeft(peer.peer, reason, orderly))
 
     def handle(self, event):
         self._carry_out(self.core.handle(event, self.now))
@@ -103,6 +131,16 @@ class Bench:
                     self.peers[effect.peer].on_message(effect.message)
             elif isinstance(effect, c.Log):
                 self.logs.append((effect.level, effect.text))
+            elif isinstance(effect, c.Vouch):
+                (self.vouched.add if effect.vouched else self.vouched.discard)(effect.peer)
+            elif isinstance(effect, c.EndSession):
+                if effect.peer in self.peers:
+                    self.dismissed.append(effect.peer)
+                    self.leave(self.peers[effect.peer], effect.reason)
+            elif isinstance(effect, c.DeleteObjects):
+                self.deleted += effect.keys
+            elif isinstance(effect, c.DeleteOwner):
+                self.deleted_owners.append(effect.owner)
             elif isinstance(effect, c.Stop):
                 self.stopped = effect.reason
 
@@ -148,6 +186,9 @@ class FakePeer:
 
     def leave(self, reason="it said so"):
         self.bench.leave(self, reason)
+
+    def vanish(self):
+        self.bench.leave(self, "silent for 60 seconds", orderly=False)
 
     def on_message(self, message):
         """Most messages need no answer."""
@@ -211,6 +252,9 @@ class FakeHost(FakePeer):
     entries: dict = field(default_factory=dict)
     end_tasks: list = field(default_factory=list)
     drained: list = field(default_factory=list)
+    lends: list = field(default_factory=list)
+    ended_helpers: list = field(default_factory=list)
+    suspended: list = field(default_factory=list)
 
     def report(self, **states):
         """Report all workers, with a new state for some."""
@@ -223,6 +267,12 @@ class FakeHost(FakePeer):
             self.end_tasks.append(message)
         elif isinstance(message, m.WorkersDrained):
             self.drained += message.worker_ids
+        elif isinstance(message, m.LendSlot):
+            self.lends.append(message)
+        elif isinstance(message, m.EndHelpers):
+            self.ended_helpers += message.helper_ids
+        elif isinstance(message, m.SuspendWorker):
+            self.suspended.append((message.worker_id, message.suspended))
 
 
 @dataclass(eq=False)
@@ -237,12 +287,24 @@ class FakeWorker(FakePeer):
     forgotten: list = field(default_factory=list)
     told: list = field(default_factory=list)
 
-    def hello(self, *, group="", queue_size=1000, capabilities=None):
+    def hello(self, *, group="", queue_size=1000, capabilities=None, lender=None, suspends=False, held=()):
         self.group, self.queue_size, self.capabilities = group, queue_size, capabilities or {}
+        self.lender, self.suspends = lender, suspends
+        if lender is not None:
+            self.capabilities = lender.capabilities
         self.host.entries[self.worker_id] = m.WorkerReport(self.worker_id, group, self.incarnation, 1, "running")
         self.say(
             m.WorkerHello(
-                self.worker_id, self.incarnation, self.host.peer, group, queue_size, 1, dict(self.capabilities)
+                self.worker_id,
+                self.incarnation,
+                self.host.peer,
+                group,
+                queue_size,
+                1,
+                dict(self.capabilities),
+                "" if lender is None else lender.worker_id,
+                suspends,
+                list(held),
             )
         )
 
@@ -302,12 +364,14 @@ class FakeWorker(FakePeer):
         self.host.say(ended)
         if hello:
             self.incarnation += 1
-            self.hello(group=self.group, queue_size=self.queue_size, capabilities=self.capabilities)
+            again = {"group": self.group, "queue_size": self.queue_size, "capabilities": self.capabilities}
+            self.hello(**again, suspends=self.suspends)
         else:
             del self.host.entries[self.worker_id]
 
     def on_message(self, message):
         if isinstance(message, m.AssignSlice):
+            check_batch(message, sum(numbers(U32, message.block_counts)))
             self.slices[message.slice_id] = [message, message.start, message.stop]
         elif isinstance(message, m.RecallSlices):
             self.recalls.append(message)
@@ -399,16 +463,24 @@ def function_id(name):
     return name.encode().ljust(16, b".")
 
 
-def submission(batch_id, tasks=1, function="f", *, blocks=None, finished=(), **fields):
-    """Return a batch; `blocks` are the numbers of tasks of its blocks, one block a task if not given."""
-    counts = list(blocks or [1] * tasks)
+def submission(batch_id, tasks=1, function="f", *, blocks=None, finished=(), needs=None, **fields):
+    """Return a batch; `blocks` are the numbers of tasks of its blocks, one block a task if not given.
+
+    `needs` has a list of (batch, task) for each task: the results that it waits for.
+    """
+    counts = list(blocks or [1] * (tasks if needs is None else len(needs)))
+    if needs is not None:
+        edges = [edge for edges in needs for edge in edges]
+        fields["dependency_counts"] = column(U32, [len(edges) for edges in needs])
+        fields["dependency_batches"] = column(U64, [batch for batch, _ in edges])
+        fields["dependency_tasks"] = column(U32, [task for _, task in edges])
     payload = b"".join(f"{batch_id}.{index};".encode() for index in range(len(counts)))
     sizes = [len(f"{batch_id}.{index};") for index in range(len(counts))]
     return m.SubmitBatch(
         batch_id=batch_id,
         function_id=function_id(function),
         count=sum(counts),
-        encoding=Encoding.VALUES,
+        encoding=Encoding.VALUES if needs is None else Encoding.LINKED,
         block_counts=column(U32, counts),
         block_sizes=column(U32, sizes),
         payload=payload,
@@ -417,9 +489,28 @@ def submission(batch_id, tasks=1, function="f", *, blocks=None, finished=(), **f
     )
 
 
+def inputs(assigned):
+    """Return the results that came along with a slice: for each task (status, position, bytes) of each."""
+    runs = zip(
+        assigned.dependency_statuses,
+        numbers(U32, assigned.dependency_positions),
+        map(bytes, awaited_runs(assigned)),
+        strict=True,
+    )
+    return [list(islice(runs, count)) for count in numbers(U32, assigned.dependency_counts)]
+
+
+def stored_key(task):
+    """Return where a fake worker says that it has stored the result of a task."""
+    return b"key of %d" % task
+
+
 def results(slice_id, client_id, batch_id, start, tasks, *, seconds=0.001, status=Status.VALUE):
     """Return results for tasks [start, start + tasks), each with its own payload."""
-    payloads = [str(task).encode() for task in range(start, start + tasks)]
+    payloads = [
+        pack_stored(1 << 20, stored_key(task)) if status == Status.STORED else str(task).encode()
+        for task in range(start, start + tasks)
+    ]
     return m.TaskResults(
         slice_id=slice_id,
         client_id=client_id,

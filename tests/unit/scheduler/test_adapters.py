@@ -107,6 +107,29 @@ def test_why_groups_fail_reaches_the_log_and_the_client_whose_tasks_wait():
     assert "no module named x" in client.notices[0].text
 
 
+def test_why_the_groups_of_a_constant_number_have_failed_is_said_once():
+    bench, client, adapter = scaled(1, max_groups=0)
+
+    adapter.set("own", "failed", "preload failed: no module named x")
+    adapter.report()
+    adapter.report()
+
+    assert [text for text in bench.warnings() if "preload" in text] == [
+        "worker group own of N is failed: preload failed: no module named x"
+    ]
+    assert ["no module named x" in notice.text for notice in client.notices] == [True]
+
+
+@pytest.mark.parametrize("state", ["gone", "lost"])
+def test_groups_that_ended_before_the_adapter_joined_and_were_up_are_no_news(state):
+    bench, client, adapter = scaled(1, max_groups=0)
+
+    adapter.set("own", state, "its machine is gone")
+
+    assert not bench.warnings()
+    assert not client.notices
+
+
 def test_why_a_group_is_pending_is_said_once():
     bench, client, adapter = scaled(1)
     adapter.obey()
@@ -383,8 +406,6 @@ def test_the_workers_of_a_draining_group_are_empty_before_it_is_stopped():
     assert adapter.stop == []
     assert len(worker.recalls) == 1
 
-    client.submit(3)
-    assert worker.held == 1
     worker.complete()
 
     assert adapter.stop == ["g-1"]
@@ -414,3 +435,72 @@ def test_the_next_process_of_a_draining_worker_gets_nothing():
 
     assert bench.state.workers["W"].draining
     assert worker.held == 0
+
+
+# ---- groups whose workers have registered
+
+
+def test_a_group_is_registered_once_all_its_workers_are():
+    bench, _, adapter = scaled(4, max_groups=1, workers_per_group=2)
+    adapter.obey("running")
+    bench.worker("W1", group="g-1")
+    bench.advance(1.0)
+    assert len(adapter.commands) == 1
+
+    bench.worker("W2", group="g-1")
+    bench.advance(1.0)
+
+    assert [command.registered for command in adapter.commands] == [[], ["g-1"]]
+
+
+def test_many_groups_that_register_make_one_command():
+    bench, _, adapter = scaled(20, max_groups=20)
+    adapter.obey()
+    for number in range(1, 21):
+        bench.worker(f"W{number}", group=f"g-{number}")
+        bench.advance(0.01)
+    bench.advance(1.0)
+
+    assert [len(command.registered) for command in adapter.commands] == [0, 20]
+
+
+def test_a_registered_group_stays_so_when_its_worker_is_replaced():
+    bench, client, adapter = scaled(2)
+    adapter.obey()
+    worker = bench.worker("W1", group="g-1")
+    bench.advance(1.0)
+    worker.end()
+    client.submit(2)
+    bench.advance(1.0)
+
+    assert adapter.commands[-1].registered == ["g-1"]
+
+
+def test_what_shall_go_is_not_said_to_be_registered():
+    bench, _, adapter = scaled(1)
+    adapter.obey()
+    worker = bench.worker("W1", group="g-1")
+    worker.complete()
+    bench.advance(6.0)
+
+    assert (adapter.stop, adapter.commands[-1].registered) == (["g-1"], [])
+
+
+def test_an_adapter_that_is_new_to_the_scheduler_is_told_which_of_its_groups_are_registered():
+    bench = Bench(RATIO)
+    client = bench.client()
+    bench.worker("W1", group="old")
+    client.submit(1)
+    adapter = bench.adapter(groups={"old": m.GroupReport("old", "running", "", [], {})})
+    bench.advance(1.0)
+
+    assert adapter.commands[-1].registered == ["old"]
+
+
+def test_without_scaling_nobody_is_told_of_registrations():
+    bench = Bench("allocate=even_load; scaling=no")
+    adapter = bench.adapter(groups={"old": m.GroupReport("old", "running", "", [], {})})
+    bench.worker("W1", group="old")
+    bench.advance(10.0)
+
+    assert adapter.commands == []

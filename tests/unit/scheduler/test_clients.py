@@ -1,12 +1,8 @@
 """What clients say, and what becomes of them."""
 
-import pytest
-
 from scaler_protocol import messages as m
 from scaler_protocol.batch import U32, Status, column
-from scaler_protocol.errors import ProtocolError
-from scaler_scheduler.core import clients as clients_module
-from tests.unit.scheduler.builders import Bench, function_id, submission
+from tests.unit.scheduler.builders import Bench, submission
 
 
 def test_a_batch_with_an_unknown_function_is_refused():
@@ -37,21 +33,6 @@ def test_a_batch_said_twice_counts_once():
     client.say(submission(1, 3))
 
     assert bench.state.unfinished_tasks == 3
-
-
-def test_functions_of_a_client_are_bounded(monkeypatch):
-    monkeypatch.setattr(clients_module, "MAX_FUNCTIONS_OF_A_CLIENT", 2)
-    bench = Bench()
-    client = bench.client()
-    client.define("f")
-    client.define("g")
-    client.define("g")
-
-    with pytest.raises(ProtocolError, match="more than 2 functions"):
-        client.define("h")
-    client.forget("f")
-    client.define("h")
-    assert set(bench.state.functions) == {function_id("g"), function_id("h")}
 
 
 def test_forgetting_what_is_unknown_changes_nothing():
@@ -124,6 +105,28 @@ def test_nothing_is_sent_to_a_client_that_has_left():
     worker.complete()
 
     bench.effects.assert_empty()
+
+
+def test_who_takes_his_leave_frees_what_he_stored_at_once():
+    bench = Bench()
+    client = bench.client()
+    client.define()
+
+    client.leave()
+
+    assert bench.deleted_owners == [client.peer]
+    assert bench.state.functions == {}
+    assert bench.core.next_wakeup() is None
+
+
+def test_a_scheduler_that_ends_for_good_frees_what_everybody_stored():
+    bench = Bench()
+    one, other = bench.client("A"), bench.client("B")
+
+    one.say(m.RequestShutdown())
+
+    assert bench.stopped
+    assert bench.deleted_owners == [one.peer, other.peer]
 
 
 # ---- the waiting limit

@@ -6,7 +6,7 @@ from scaler_protocol import messages as m
 from scaler_protocol.batch import F64, U8, U32, U64, Encoding, Status, column, numbers
 from scaler_protocol.errors import ProtocolError
 from scaler_runtime import core as c
-from tests.unit.scheduler.builders import Bench, function_id, learn, results
+from tests.unit.scheduler.builders import Bench, function_id, learn, results, stored_key
 
 # ---- slices by time
 
@@ -247,6 +247,62 @@ def test_results_of_a_worker_nobody_knows_are_dropped():
 
     bench.effects.assert_empty()
     assert worker.held == 1
+
+
+# ---- stored results
+
+
+def test_a_stored_result_that_arrives_stays():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = client.submit(1)
+
+    worker.complete(status=Status.STORED)
+
+    assert client.statuses(batch) == [Status.STORED]
+    assert bench.deleted == []
+
+
+def test_a_late_stored_result_is_removed():
+    bench = Bench()
+    client, one = bench.client(), bench.worker("W1")
+    client.submit(1)
+    slice_id, _ = one.running()
+    one.end(hello=True)
+
+    one.say(results(slice_id, b"A", 1, 0, 1, status=Status.STORED))
+
+    assert bench.deleted == [stored_key(0)]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_stored_results_that_nobody_wants_any_more_are_removed(leaves):
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = client.submit(2)
+    if leaves:
+        client.leave()
+    else:
+        client.abandon(batch)
+
+    worker.complete(status=Status.STORED)
+
+    assert bench.deleted == [stored_key(0)]
+
+
+def test_a_stored_result_of_a_worker_nobody_knows_is_removed():
+    bench = Bench()
+    bench.handle(c.PeerJoined(b"X", m.Register("worker", b"X", b"", "", 1, "", "", "", 1, b"", 0)))
+    named, nameless = results(1, b"A", 1, 0, 2, status=Status.STORED), results(1, b"A", 1, 0, 1)
+    nameless.statuses = column(U8, [Status.STORED])
+
+    bench.say(b"X", named)
+    bench.say(b"X", nameless)
+
+    assert bench.deleted == [stored_key(0), stored_key(1)]
+
+
+# ---- results that are out of place
 
 
 @pytest.mark.parametrize(

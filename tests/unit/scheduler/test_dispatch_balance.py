@@ -158,3 +158,48 @@ def test_a_task_queued_behind_one_of_higher_priority_moves_though_it_came_first(
     one.give_back()
 
     assert (one.held, other.held) == (1, 1)
+
+
+def test_at_the_end_of_a_period_the_newest_queued_task_leaves_the_most_loaded_worker():
+    bench = Bench(load_balance_seconds=3.0)
+    client, one, other = bench.client(), bench.worker("W1"), bench.worker("W2")
+    for seconds, function in ((10.0, "long"), (1.0, "short")):
+        client.submit(1, function)
+        next(worker for worker in (one, other) if worker.held).complete(seconds=seconds)
+    for function in ("long", "short", "short", "long"):
+        client.submit(1, function)
+    loaded, light = (one, other) if bench.state.workers["W1"].load_seconds == 20.0 else (other, one)
+    light.complete(seconds=1.0)
+    assert (loaded.held, light.held) == (2, 1)
+    bench.effects.take()
+
+    bench.advance(2.9)
+    assert not bench.effects.take(m.RecallSlices)
+    bench.advance(0.2)
+
+    assert len(bench.effects.take(m.RecallSlices)) == 1
+    loaded.give_back()
+    assert (loaded.held, light.held) == (1, 2)
+    assert bench.state.counts.balance_canceling == 1
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_comes_back_to_its_worker_is_moved_again_only_after_so_many_periods(times):
+    bench = Bench(load_balance_seconds=2.0, load_balance_trigger_times=times)
+    client, one = bench.client(), bench.worker("W1")
+    client.submit(2)
+    other = bench.worker("W2")
+    assert len(one.recalls) == 1
+
+    def come_back():
+        """Let the task return while the idle worker takes nothing, so that it goes where it was."""
+        other.host.report(W2="stopped")
+        one.give_back()
+        assert one.held == 2
+        other.host.report(W2="running")
+
+    come_back()  # and somebody falls idle: that counts
+    bench.advance(2.0 * (times - 1) - 0.1)
+    assert len(one.recalls) == (times == 1)
+    bench.advance(0.2)
+    assert len(one.recalls) == 1

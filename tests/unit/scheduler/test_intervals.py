@@ -74,3 +74,10 @@ def test_it_is_a_set(seed):
         assert all(low < high for low, high in spans)
         assert all(before[1] < after[0] for before, after in pairwise(spans))
         assert intervals.size == len(expected)
+
+
+def test_whether_a_number_is_there():
+    intervals = Intervals(2, 4)
+    intervals.add(7, 8)
+    assert [number for number in range(10) if number in intervals] == [2, 3, 7]
+    assert 0 not in Intervals()

@@ -1,5 +1,7 @@
 """One lane for each set of capabilities that tasks ask for."""
 
+import pytest
+
 from scaler_scheduler.core.lanes import Lanes
 from scaler_scheduler.core.state import Batch, Client, Function, Worker
 from scaler_scheduler.policies.allocate import CAPABILITY, EVEN_LOAD
@@ -68,13 +70,29 @@ def test_the_next_task_is_the_first_that_somebody_can_run():
 def test_a_slice_has_at_most_half_a_workers_share():
     lanes = Lanes(EVEN_LOAD)
     batch = enter(lanes, 1, tasks=100)
-    assert batch.lane.fair_part() == 50
+    one = worker("one")
+    assert batch.lane.fair_part(one, 0.001) == 50
     for index in range(10):
         lanes.update(worker(str(index)))
-    assert batch.lane.fair_part() == 5
+    assert batch.lane.fair_part(one, 0.001) == 5
     for index in range(1000):
         lanes.update(worker(f"more {index}"))
-    assert batch.lane.fair_part() == 1
+    assert batch.lane.fair_part(one, 0.001) == 1
+
+
+@pytest.mark.parametrize(
+    ("load_seconds", "task_seconds", "tasks"),
+    [(0.0, 0.001, 1), (0.003, 0.001, 3), (0.04, 0.001, 10), (0.04, 0.02, 1), (0.04, None, 1)],
+)
+def test_where_even_the_least_loaded_worker_has_work_a_slice_has_a_grain_of_work(load_seconds, task_seconds, tasks):
+    lanes = Lanes(EVEN_LOAD)
+    batch = enter(lanes, 1, tasks=100)
+    for index in range(1000):
+        lanes.update(worker(str(index)))
+    least = worker("least")
+    least.load_seconds = load_seconds
+
+    assert batch.lane.fair_part(least, task_seconds) == tasks
 
 
 def test_a_few_lanes_without_tasks_are_kept_and_the_oldest_of_them_goes():

@@ -62,6 +62,11 @@ def test_even_load_heeds_no_capabilities():
         (adapter(capacity=-1, is_full=True), 0),
         (adapter(capacity=10, is_full=True), 0),
         (adapter(capacity=0), 0),
+        (adapter(capacity=3, groups=2, draining=1), 1),
+        (adapter(capacity=3, groups=1, draining=1, leaving=1), 1),
+        (adapter(capacity=2, groups=2, draining=1), 0),
+        (adapter(capacity=3, groups=1, draining=1, is_full=True), 1),
+        (adapter(capacity=-1, draining=2, is_full=True), 2),
     ],
 )
 def test_what_leaves_takes_its_place(view, room):
@@ -75,6 +80,20 @@ def test_growth_goes_to_the_fewest_groups_first_and_never_beyond_the_room():
     assert spread(3, (small, big)) == {A: 1, B: 2}
     assert spread(0, (small,)) == {}
     assert spread(5, ()) == {}
+
+
+def test_growth_takes_back_what_drains_before_it_starts_anything():
+    empty, draining = adapter(A), adapter(B, groups=5, draining=2)
+
+    assert spread(2, (empty, draining)) == {B: 2}
+    assert spread(3, (empty, draining)) == {B: 2, A: 1}
+
+
+def test_groups_taken_back_for_one_demand_are_not_taken_back_for_another():
+    view = adapter(capacity=4, groups=1, draining=2, is_full=True).grown(1)
+
+    assert (view.groups, view.draining, view.room) == (2, 1, 1)
+    assert view.grown(1).room == 0
 
 
 def test_groups_of_several_workers_are_rounded_up():
@@ -209,6 +228,12 @@ def test_an_adapter_whose_other_group_is_leaving_is_no_primary():
     assert decision.growth == {}
 
 
+def test_a_primary_adapter_with_more_than_its_group_gives_up_the_rest():
+    decision = scale_fixed_elastic.decide(Bounds(10, 1), snapshot(5, adapter(A, capacity=1, groups=3, workers=2)))
+
+    assert (decision.growth, decision.surplus) == ({}, (Surplus(frozenset({A}), 4),))
+
+
 def test_a_primary_adapter_that_refuses_does_not_count_as_a_worker():
     primary, secondary = adapter(A, capacity=1, is_full=True), adapter(B)
 
@@ -237,8 +262,19 @@ def test_backlog_wants_the_seconds_of_work_divided_by_the_target(tasks, known_se
     assert scale_backlog.decide(1.0, view).growth.get(A, 0) == wanted
 
 
-def test_backlog_releases_what_is_too_much():
-    decision = scale_backlog.decide(2.0, snapshot(100, adapter(groups=5), known_seconds=4.0))
+@pytest.mark.parametrize(
+    ("tasks", "workers", "wanted"),
+    [
+        (100, 5, 4),  # four seconds of work: through within two by two workers, within half of that by four
+        (100, 4, 4),
+        (100, 3, 3),
+        (2, 4, 2),  # never more than tasks
+        (0, 4, 0),
+    ],
+)
+def test_backlog_releases_workers_that_half_the_target_does_not_keep_busy(tasks, workers, wanted):
+    decision = scale_backlog.decide(2.0, snapshot(tasks, adapter(groups=workers), known_seconds=4.0 * bool(tasks)))
 
-    assert decision.surplus == (Surplus(frozenset({A}), 3),)
-    assert decision.reason == "100 tasks of 4 s, 5 workers, 2 wanted"
+    assert sum(surplus.workers for surplus in decision.surplus) == workers - wanted
+    assert decision.growth == {}
+    assert decision.reason.endswith(f"{workers} workers, {wanted} wanted")

@@ -83,15 +83,16 @@ def test_a_worker_has_the_figures_of_its_host_and_of_its_queue():
 def test_suspended_tasks_are_not_queued():
     bench = Bench()
     client, worker = bench.client(), bench.worker()
-    client.submit(2)
-    worker.complete_all()  # now the duration is known, and more than one task is handed out
-    client.submit(8)
-    measured(worker, suspended=2)
+    client.submit(1)
+    inner = bench.client("inner", inside=worker)
+    inner.submit(1, priority=1)
+    helper = bench.helper(worker)
 
     (row,) = report(bench).workers
-
-    assert row.suspended == 2
-    assert row.queued == max(0, worker.held - 3)
+    assert (row.outstanding, row.suspended, row.queued) == (2, 1, 0)
+    helper.complete()
+    (row,) = report(bench).workers
+    assert (row.outstanding, row.suspended, row.queued) == (1, 0, 0)
 
 
 def test_figures_of_an_earlier_process_are_not_those_of_the_next_one():

@@ -161,7 +161,7 @@ def test_a_surplus_that_passes_releases_nothing():
         stack.client.submit(3)
         stack.bench.advance(0.1)
 
-    assert len(stack.adapter.commands) == 1
+    assert [(len(command.groups), command.stop) for command in stack.adapter.commands] == [(3, [])] * 2
 
 
 def test_only_what_has_been_too_much_all_the_time_is_released():
@@ -348,6 +348,7 @@ def test_without_scaling_no_command_is_ever_sent():
 def test_backlog_wants_ten_workers_for_ten_long_tasks_and_one_for_thousands_of_short_ones():
     stack = Stack("allocate=even_load; scaling=backlog(target=1)", max_groups=100)
     stack.client.submit(10, "long")
+    stack.bench.advance(0.1)
     assert len(stack.adapter.wanted) == 10
     stack.client.cancel(1, 0, 10)
     stack.client.submit(1, "short")
@@ -396,3 +397,77 @@ def test_a_primary_adapter_keeps_its_group_and_the_others_come_and_go():
 
     assert (len(primary.wanted), primary.stop) == (1, [])
     assert len(secondary.stop) == 3
+
+
+# ---- groups that drain are taken back
+
+
+def draining(**profile):
+    """Return a stack of two groups, one of which drains and still runs a task; the other is idle or gone."""
+    stack = Stack("allocate=even_load; scaling=vanilla(upper=1,lower=1,cooldown=1)", max_groups=2, **profile)
+    stack.client.submit(1)
+    stack.client.submit(1)
+    stack.bench.advance(0.1)
+    stack.obey()
+    one, other = stack.workers.values()
+    adapter = stack.bench.state.adapters[b"N"]
+    for worker in (one, other):
+        stack.bench.core._adapters.drain(adapter, adapter.groups[worker.group], "for the test")
+    return stack, one, other
+
+
+def test_a_group_that_still_drains_goes_on_when_there_is_more_to_do():
+    stack, one, other = draining()
+    stack.bench.advance(1.0)
+    assert {len(stack.adapter.wanted), len(stack.workers)} == {2}  # two tasks want two workers: both go on
+    assert not any(stack.bench.state.workers[worker.worker_id].draining for worker in (one, other))
+
+    stack.client.submit(2)
+    stack.bench.advance(0.1)
+
+    assert one.held + other.held == 4
+    assert stack.adapter.wanted == ["g-1", "g-2"]
+    assert any("goes on instead of draining" in text for _, text in stack.bench.logs)
+
+
+def test_a_group_that_was_taken_back_is_not_stopped_when_it_has_nothing_to_do_for_a_moment():
+    stack, one, other = draining()
+    stack.bench.advance(0.1)
+    one.complete()
+    other.complete()
+    stack.bench.advance(0.5)
+
+    assert stack.adapter.stop == []
+
+
+def test_a_group_that_is_being_stopped_does_not_come_back():
+    stack = Stack(max_groups=1)
+    stack.client.submit(1)
+    stack.obey()
+    stack.work()
+    stack.bench.advance(6.0)
+    assert stack.adapter.stop == ["g-1"]
+
+    stack.client.submit(1)
+    stack.bench.advance(1.0)
+
+    assert (stack.adapter.wanted, stack.adapter.stop) == ([], ["g-1"])
+
+
+def test_a_draining_group_that_its_adapter_ends_does_not_come_back():
+    stack, one, _other = draining()
+    stack.adapter.set(one.group, "stopping", "its machine goes down")
+    stack.client.submit(2)
+    stack.bench.advance(1.0)
+
+    assert stack.bench.state.workers[one.worker_id].draining
+    assert one.group in {group.group_id for group in stack.bench.state.adapters[b"N"].groups.values() if group.stopping}
+
+
+def test_a_worker_whose_host_ends_is_not_taken_back_with_its_group():
+    stack, one, _other = draining(workers_per_group=1)
+    one.host.report(**{one.worker_id: "draining"})
+    stack.client.submit(2)
+    stack.bench.advance(1.0)
+
+    assert stack.bench.state.workers[one.worker_id].draining

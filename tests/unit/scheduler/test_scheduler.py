@@ -117,3 +117,11 @@ def test_all_that_waits_for_time_is_asked_for():
     client.submit(2)
     worker.host.report(W="stopped")
     assert bench.core.next_wakeup() == bench.now + 60.0  # patience with the stopped worker
+
+
+def test_a_scheduler_numbers_its_slices_from_where_it_is_told():
+    bench = Bench(first_slice_id=1 << 40)
+    client, worker = bench.client(), bench.worker()
+    client.submit(2)
+
+    assert list(worker.slices) == [(1 << 40) + 1, (1 << 40) + 2]

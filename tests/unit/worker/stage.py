@@ -3,6 +3,7 @@
 import mmap
 from dataclasses import dataclass, field
 
+from scaler_client.exceptions import ObjectStorageException
 from scaler_client.serializer import DefaultSerializer, dump_call, dump_function, dump_values, load_failure
 from scaler_protocol import messages as m
 from scaler_protocol.batch import F64, U8, U32, Encoding, Status, column, numbers
@@ -13,6 +14,7 @@ from scaler_worker.executor import Executor
 from scaler_worker.functions import Function
 from scaler_worker.housekeeping import Housekeeping
 from scaler_worker.outcomes import Outcomes
+from scaler_worker.output import Output
 from scaler_worker.record import Record
 from scaler_worker.workload import Piece, Workload
 
@@ -84,6 +86,34 @@ class FakeSender:
 
 
 @dataclass
+class FakeStorage:
+    """Holds objects in a dict; there is an object storage once it has an address."""
+
+    address: str = ""
+    objects: dict = field(default_factory=dict)
+    owners: list = field(default_factory=list)
+
+    def put(self, parts, owner):
+        self.owners.append(owner)
+        if len(self.owners) > 2:
+            raise ObjectStorageException("no place for it")
+        key = b"key %d" % len(self.owners)
+        self.objects[key] = parts.cut(0, parts.size)
+        return key
+
+    def fetch(self, key):
+        if key not in self.objects:
+            raise ObjectStorageException(f"there is no object {key!r}")
+        return memoryview(self.objects[key])
+
+    fetch_shared = fetch
+
+    def delete(self, keys):
+        for key in keys:
+            del self.objects[key]
+
+
+@dataclass
 class Run:
     """A decoded run."""
 
@@ -100,7 +130,9 @@ class Stage:
     def __init__(self):
         self.record = new_record()
         self.workload = Workload(self.record)
-        self.outcomes = Outcomes()
+        self.storage = FakeStorage()
+        self.outcomes = Outcomes(self.storage.delete)
+        self.output = Output(lambda *_: None, lambda: None)
         self.sender = FakeSender()
         self.context = RunningContext(self.record, "tcp://scheduler:1", "")
         self.executor = Executor(
@@ -110,6 +142,8 @@ class Stage:
             context=self.context,
             sender=self.sender,
             housekeeping=Housekeeping(1000, 1 << 60),
+            storage=self.storage,
+            output=self.output,
         )
 
     def put(self, assignment, fn, serializer=DEFAULT):
@@ -143,6 +177,7 @@ class Conversation:
             HELLO,
             self.stage.workload,
             self.stage.outcomes,
+            self.stage.output,
             send=self.sent.append,
             unacknowledged_bytes=lambda: self.unacknowledged,
             heartbeat_seconds=1.0,

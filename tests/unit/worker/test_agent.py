@@ -10,6 +10,7 @@ from scaler_protocol.batch import U32, U64, Status, column, numbers
 from scaler_runtime.session import Rejected, Up
 from scaler_worker.agent import MAX_UNSENT_BYTES
 from scaler_worker.executor import FLUSH_SECONDS
+from scaler_worker.record import TASK
 from tests.unit.worker.stage import DEFAULT, HELLO, Conversation, decode, shape, values
 
 FUNCTION = b"f" * 16
@@ -101,15 +102,53 @@ def test_a_long_task_alone_needs_no_looking(talk):
     assert not talk.agent.is_armed
 
 
+def fresh(talk, *unheard):
+    """Let a scheduler answer that knows nothing; returns what it is told."""
+    talk.agent.on_event(Up(True, m.Registered(b"j" * 16, 0, False), list(unheard)), 0.0)
+    return talk.turn()
+
+
 def test_a_new_scheduler_begins_from_nothing(talk):
     talk.hear(define(), values(range(3), slice_id=1), values(range(3), slice_id=2))
     talk.stage.run_next()
-    talk.agent.on_event(Up(True, m.Registered(b"j" * 16, 0, False)), 0.0)
-    assert talk.turn() == [HELLO]
+    talk.turn()
+    assert fresh(talk) == [HELLO]
     assert talk.stage.workload.take(0) is None
     talk.hear(values([1]))
     talk.stage.run_next()
     assert shape(decode(talk.turn()[0])) == [(0, 1, Status.NOT_DESERIALIZABLE)]
+
+
+def test_a_new_scheduler_is_told_what_runs(talk):
+    talk.hear(define(), values(range(9), slice_id=1), values(range(3), slice_id=2))
+    talk.stage.workload.take(0)
+    talk.stage.record.numbers[TASK] = 4
+    (hello,) = fresh(talk)
+    (held,) = hello.held
+    assert (held.slice_id, held.start, held.stop) == (1, 0, 5)
+
+
+def test_a_new_scheduler_is_told_what_nobody_heard(talk):
+    talk.hear(define(), values(range(2), slice_id=1), values(range(3), slice_id=2))
+    talk.stage.run_next()
+    (first,) = talk.turn()
+    talk.stage.run_next()
+    hello, again, second = fresh(talk, first, m.HoldOutput(b"", False))
+    assert [(held.slice_id, held.start, held.stop) for held in hello.held] == [(1, 0, 2), (2, 0, 3)]
+    assert again is first
+    assert second.slice_id == 2
+
+
+def test_what_an_earlier_scheduler_has_confirmed_is_not_told(talk):
+    talk.hear(define(), values(range(9), slice_id=1))
+    piece = talk.stage.workload.take(0)
+    talk.stage.outcomes.begin(piece, 0)
+    talk.stage.outcomes.values.extend([0, 1])
+    talk.stage.record.numbers[TASK] = 2
+    talk.turn()  # confirmed: the session keeps nothing of it
+    (hello,) = fresh(talk)
+    (held,) = hello.held
+    assert (held.start, held.stop) == (2, 3)
 
 
 def test_it_ends_when_it_is_told(talk):

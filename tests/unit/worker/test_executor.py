@@ -304,15 +304,17 @@ def test_the_record_says_what_runs(stage):
     assert seen == [(7, 10, True), (7, 11, False), (7, 12, True), (8, 0, True), (8, 1, True)]
 
 
-def test_an_abandoned_slice_stops_after_its_task(stage):
+def test_a_slice_of_another_scheduler_ends_behind_its_running_task(stage):
     ran = []
 
-    def drop(x):
+    def run(x):
         ran.append(x)
-        stage.workload.drop_all()
+        if x == 3:
+            stage.workload.keep_running()
+        return x
 
-    assert stage.run(values(range(10)), Loaded(drop)) == []
-    assert ran == [0]
+    assert shape(stage.run(values(range(10)), Loaded(run))) == [(0, 4, Status.VALUES)]
+    assert ran == [0, 1, 2, 3]
 
 
 def test_a_task_knows_its_place(stage):

@@ -35,3 +35,14 @@ def test_others_see_its_status():
     worker = hosted()
     assert worker.status == WorkerStatus("W", "g", STARTING, "", None, 2)
     assert worker.key == "W 2"
+
+
+def test_time_for_which_the_slot_is_lent_does_not_count():
+    worker = hosted()
+    worker.record.numbers[SLICE], worker.record.numbers[TASK] = 1, 4
+    worker.seconds_running(10.0, 5.0)
+    assert worker.seconds_running(12.0, 1.5) == 0.5
+    assert worker.seconds_running(13.0) == 1.5
+    worker.record.numbers[TASK] = 5
+    assert worker.seconds_running(14.0, 1.0) == 0.0
+    assert worker.seconds_running(15.0) == 1.0

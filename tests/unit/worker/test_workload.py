@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from scaler_protocol import messages as m
+from scaler_protocol.batch import U32, Encoding, Status, column
 from scaler_worker.record import SLICE, TASK
 from scaler_worker.workload import Piece, Workload
 from tests.unit.worker.stage import function, new_record, values
@@ -85,15 +87,18 @@ def test_claimed_tasks_are_not_given_back(workload):
     assert workload.claim(taken, 10) == 8
 
 
-def test_dropping_abandons_what_runs(workload, record):
+def test_for_a_new_scheduler_only_the_running_task_is_kept(workload, record):
     workload.put(piece(slice_id=1))
     workload.put(piece(slice_id=2))
     running = workload.take(0)
-    workload.drop_all()
-    assert running.abandoned
-    assert workload.finish(running, 1)
+    record.numbers[TASK] = 4
+    assert workload.keep_running() is running
+    assert running.limit == 5
+    assert not workload.finish(running, 4)
+    assert workload.finish(running, 5)
     assert workload.take(0) is None
     assert record.numbers[SLICE] == 0
+    assert workload.keep_running() is None
 
 
 def test_neighbours_are_those_that_may_finish_while_another_runs(workload, record):
@@ -159,3 +164,37 @@ def test_recall_and_start_never_lose_or_double_a_task():
         thread.join(30)
         answered = [end for end in ends if end is not None]
         assert ran == list(range(answered[-1] if answered else 400))
+
+
+def test_each_task_has_the_results_that_it_waited_for():
+    assigned = m.AssignSlice(
+        slice_id=7,
+        client_id=b"Client|1",
+        batch_id=3,
+        function_id=b"f",
+        start=4,
+        stop=6,
+        first=3,
+        priority=0,
+        encoding=Encoding.LINKED,
+        timed=False,
+        block_counts=column(U32, [1, 1, 1]),
+        block_sizes=column(U32, [1, 1, 1]),
+        payload=b"xyz" + b"one" + b"several",
+        dependency_counts=column(U32, [1, 0, 2]),
+        dependency_statuses=bytes([Status.VALUE, Status.VALUES, Status.VALUE]),
+        dependency_positions=column(U32, [0, 5, 0]),
+        dependency_sizes=column(U32, [3, 7, 0]),
+        dependency_repeats=column(U32, [0, 0, 1]),
+    )
+    piece = Piece.of(assigned, function(abs))
+    assert piece.is_calls
+    assert [[(r.status, r.position, bytes(r.run)) for r in piece.awaited_of(task)] for task in (3, 4, 5)] == [
+        [(Status.VALUE, 0, b"one")],
+        [],
+        [(Status.VALUES, 5, b"several"), (Status.VALUE, 0, b"one")],
+    ]
+
+
+def test_most_tasks_waited_for_none():
+    assert piece().awaited_of(3) == ()

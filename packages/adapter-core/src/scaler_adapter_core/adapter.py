@@ -5,7 +5,7 @@ It makes one call to the provider at a time and decides anew after each, so that
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
 from scaler_adapter_core import events as e
@@ -19,6 +19,8 @@ from scaler_adapter_core.report import Reporter
 
 STOP_SECONDS = 8.5
 """An adapter that stops ends after so long, whatever is left."""
+FAREWELL_SECONDS = 3.0
+"""One whose groups have all failed ends after so long even if there was no scheduler to tell that."""
 _MAX_DIAGNOSES = 16
 _STOPS = "the adapter stops"
 
@@ -43,6 +45,7 @@ class Adapter:
         self._wake_at = inf
         self._stop: e.StopAsked | None = None
         self._stop_at = inf
+        self._farewell_at: float | None = None
         self._is_confirmed = False  # the engine was asked after the last group had ended, and shows nothing
         self._is_finished = False
         self._was_all_ready = False
@@ -66,13 +69,22 @@ class Adapter:
         """Return when `Tick` is wanted at the latest, None for never."""
         if self._is_finished:
             return None
-        times = [self._wake_at, self._stop_at, self.groups.next_forget() or inf]
+        times = [self._wake_at, self._stop_at, self._farewell_at or inf, self.groups.next_forget() or inf]
         if self._connected_at is not None:
             times.append(self._reporter.due_at)
         if self._call is None:
             times.append(self._observe_at)
         first = min(times)
         return None if first == inf else first
+
+    def describe(self, now: float) -> Iterator[str]:
+        """Return where it stands, a line at a time, for people."""
+        wakeup = self.next_wakeup()
+        yield f"wakes up {'by events only' if wakeup is None else f'in {wakeup - now:.3f} s'}, stopping: {self._stop}"
+        yield f"call under way: {self._call}"
+        yield f"wanted: {len(self.desire.wanted)} groups, to be stopped: {len(self.desire.stop)}"
+        yield f"longest pause: {self.backoff.longest}"
+        yield from map(str, list(self.groups.table.values()))
 
     # ---- events
 
@@ -292,7 +304,14 @@ class Adapter:
                 return
             self._end(self._stop.reason if self._stop.is_failure else "")
         elif constant is not None and not live and not self.desire.wanted and self._has_observed:
+            if self._last_failure and self._connected_at is None and not self._is_farewell_over(now):
+                return  # clients whose tasks wait shall know
             self._end(f"its last worker has ended: {self._last_failure}" if self._last_failure else "")
+
+    def _is_farewell_over(self, now: float) -> bool:
+        if self._farewell_at is None:
+            self._farewell_at = now + FAREWELL_SECONDS
+        return now >= self._farewell_at
 
     def _end(self, failure: str) -> None:
         self._is_finished = True

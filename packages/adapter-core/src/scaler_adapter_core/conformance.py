@@ -5,7 +5,7 @@ A check raises `ConformanceError` with one line. Each gets a provider of its own
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -45,6 +45,8 @@ class Subject:
     """How long the engine may take for anything."""
     says_changes: bool = False
     """Whether the provider calls `on_change`."""
+    registered: Callable[[], Mapping[str, str]] | None = None
+    """The scheduler's side: the group named in the registration of each worker, by worker id. None: nobody listens."""
 
 
 class Bench:
@@ -93,6 +95,18 @@ class Bench:
             return up if wanted <= up.keys() else None
 
         return await self._wait(is_up, f"{len(wanted)} groups have not come up")
+
+    async def wait_registered(self, unit: Unit) -> None:
+        """Wait until the scheduler has heard of all workers of a unit."""
+        registered = self.subject.registered
+
+        async def has_registered() -> bool | None:
+            groups: Mapping[str, str] = {} if registered is None else registered()
+            heard = [groups[worker_id] for worker_id in unit.worker_ids if worker_id in groups]
+            expect(set(heard) <= {unit.group_id}, f"workers of group {unit.group_id} say that they are of {heard}")
+            return True if len(heard) == len(unit.worker_ids) else None
+
+        await self._wait(has_registered, f"workers shown for group {unit.group_id} have not registered as such")
 
     async def wait_ended(self, specs: Sequence[LaunchSpec]) -> None:
         """Wait until none of them lives."""
@@ -177,6 +191,15 @@ async def shows_what_it_launched(bench: Bench) -> None:
     unit = (await bench.wait_up(specs))[specs[0].group_id]
     expect(len(unit.worker_ids) > 0, "a group that has come up has no worker ids")
     expect(unit.capabilities == bench.subject.capabilities, f"it offers {unit.capabilities}")
+
+
+async def registers_what_it_shows(bench: Bench) -> None:
+    """The workers shown for a group are those that register, and they name their group."""
+    if bench.subject.registered is None:
+        return
+    specs = await bench.launch(2)
+    for unit in [(await bench.wait_up(specs))[spec.group_id] for spec in specs]:
+        await bench.wait_registered(unit)
 
 
 async def answers_each_spec_in_order(bench: Bench) -> None:
@@ -330,6 +353,7 @@ CHECKS: tuple[Check, ...] = (
     starts_with_nothing_of_others,
     launches_nothing_for_no_specs,
     shows_what_it_launched,
+    registers_what_it_shows,
     answers_each_spec_in_order,
     knows_an_id_again,
     names_workers_as_asked,

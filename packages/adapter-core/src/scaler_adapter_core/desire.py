@@ -44,6 +44,7 @@ class Desire:
         self._statuses.clear()
         self._asked.clear()
         groups.forget(now, named=frozenset({*(spec.group_id for spec in command.groups), *command.stop}))
+        groups.on_registered(command.registered, now)
         for group_id in command.stop:
             self._on_stop(group_id, groups, now)
         for spec in command.groups:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import zmq
@@ -21,6 +21,7 @@ from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
 from scaler_protocol.messages import AdapterCommand, Shutdown
 from scaler_runtime.connection import Connection
+from scaler_runtime.dump import add_sections
 from scaler_runtime.options import ProcessConfig
 from scaler_runtime.peer_task import PeerTask
 from scaler_runtime.program import ProgramError, run_program
@@ -69,9 +70,11 @@ async def serve(
     except ProviderError as error:
         driver.announce("failed", str(error))
         raise ProgramError(str(error)) from error
+    undump = add_sections({"adapter": driver.describe})
     try:
         failure = await driver.run(provider, stopping)
     finally:
+        undump()
         await _close(provider)
     if failure:
         driver.announce("failed", failure)
@@ -129,6 +132,13 @@ class _Driver:
         """Tell whoever started this adapter."""
         if self._setup.announce is not None:
             self._setup.announce(said)
+
+    def describe(self) -> Iterator[str]:
+        """Return where it stands, a line at a time, for people."""
+        now = self._clock()
+        if self._peer is not None:
+            yield from self._peer.connection.describe(now)
+        yield from self._adapter.describe(now)
 
     def on_change(self) -> None:
         """The provider has something new."""

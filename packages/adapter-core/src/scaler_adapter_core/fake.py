@@ -1,6 +1,7 @@
 """An engine that runs nothing, with faults on request: for tests, and for simulations under a virtual clock.
 
-`FakeEngine` takes the time with each call; `FakeProvider` is the same behind the provider interface.
+`FakeEngine` takes the time with each call; `FakeProvider` is the same behind the provider interface. An engine that
+does not see readiness shows its units as RUNNING for good, as batch systems do.
 """
 
 import asyncio
@@ -61,7 +62,13 @@ class FakeEngine:
     """`units` has everything ever started, in the order of starting. Each state takes the seconds given."""
 
     def __init__(
-        self, *, pending_seconds: float = 0.0, start_seconds: float = 0.0, stop_seconds: float = 0.0, capacity: int = -1
+        self,
+        *,
+        pending_seconds: float = 0.0,
+        start_seconds: float = 0.0,
+        stop_seconds: float = 0.0,
+        capacity: int = -1,
+        sees_readiness: bool = True,
     ) -> None:
         self.faults = Faults()
         self.units: dict[str, FakeUnit] = {}
@@ -73,6 +80,7 @@ class FakeEngine:
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._capacity = capacity
+        self._sees_readiness = sees_readiness
 
     @property
     def live(self) -> list[FakeUnit]:
@@ -130,7 +138,9 @@ class FakeEngine:
         return min((unit.changes_at for unit in self.live if self._can_step(unit)), default=None)
 
     def _can_step(self, unit: FakeUnit) -> bool:
-        return unit.state in _NEXT and not (unit.state is UnitState.RUNNING and self.faults.never_ready)
+        if unit.state is UnitState.RUNNING and not self.faults.start_failure:
+            return self._sees_readiness and not self.faults.never_ready
+        return unit.state in _NEXT
 
     def _step(self, unit: FakeUnit) -> None:
         """Let a unit go on to its next state."""

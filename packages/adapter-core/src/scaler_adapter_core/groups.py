@@ -6,7 +6,7 @@ What the engine shows is the truth: a group nobody knew is adopted, one believed
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scaler_adapter_core.model import ENDED, STATE_OF_UNIT, UP_SECONDS, Group, GroupState, Limits
+from scaler_adapter_core.model import COMING, ENDED, STATE_OF_UNIT, UP_SECONDS, Group, GroupState, Limits
 from scaler_adapter_core.provider import ENDED_UNITS, LaunchSpec, TerminateMode, Unit, UnitState
 from scaler_protocol.messages import GroupSpec
 
@@ -109,6 +109,16 @@ class Groups:
 
     # ---- what the scheduler knows
 
+    def on_registered(self, group_ids: Iterable[str], now: float) -> None:
+        """All workers of these groups have registered, whether the engine can see that or not."""
+        for group_id in group_ids:
+            group = self.table.get(group_id)
+            if group is None or not group.is_live or group.is_registered:
+                continue
+            group.is_registered = group.came_up = True
+            if group.state is GroupState.RUNNING:
+                self._enter(group, GroupState.READY, group.reason, now)
+
     def on_told(self, now: float) -> None:
         """Everything here has just been reported."""
         for group in self.table.values():
@@ -142,6 +152,8 @@ class Groups:
         if unit.capabilities:
             group.capabilities = dict(unit.capabilities)
         state = STATE_OF_UNIT[unit.state]
+        if group.is_registered and state in COMING:  # engines that poll are late, others never know
+            state = GroupState.READY
         if group.asked is not None and state not in {GroupState.DRAINING, GroupState.STOPPING}:
             state = GroupState.DRAINING if group.asked is TerminateMode.DRAIN else GroupState.STOPPING
         self._enter(group, state, unit.reason or group.doom, now)

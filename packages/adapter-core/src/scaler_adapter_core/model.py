@@ -68,8 +68,8 @@ class Limits:
     poll_seconds: float | None = None
     """How often to observe; None where the provider says when something has changed."""
     registration_seconds: float | None = None
-    """A group that runs this long without being ready is ended; None where the provider cannot tell readiness: then one
-    that has run for UP_SECONDS counts as having come up."""
+    """A group that runs this long without being ready is ended. It is ready when the provider says so, or when the
+    scheduler has heard of all its workers. None: it is never ended for that, and has come up after UP_SECONDS."""
     absence_seconds: float = 0.0
     """How long a unit may be missing from observations before it counts as ended: engines are late."""
     stop_seconds: float = 3.0
@@ -135,6 +135,8 @@ class Group:
     worker_ids: list[str] = field(default_factory=list[str])
     came_up: bool = False
     """Whether it was ready once."""
+    is_registered: bool = False
+    """Whether the scheduler has heard of all its workers."""
     is_unknown: bool = False
     """Whether nobody knows if its launch worked; the next observation tells."""
     asked: TerminateMode | None = None

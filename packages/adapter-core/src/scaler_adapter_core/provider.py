@@ -61,7 +61,8 @@ class UnitState(StrEnum):
     RUNNING = "running"
     """Its processes run; its workers are not known to be registered."""
     READY = "ready"
-    """Its workers are registered with the scheduler. Providers that cannot know leave it at RUNNING."""
+    """Its workers are registered with the scheduler. Providers that cannot see that leave it at RUNNING: the adapter
+    is told by the scheduler."""
     DRAINING = "draining"
     """Its workers finish what they run and take nothing new."""
     STOPPING = "stopping"

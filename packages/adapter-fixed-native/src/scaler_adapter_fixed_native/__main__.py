@@ -1,22 +1,22 @@
 """The command `scaler_worker_adapter_fixed_native`."""
 
-from typing import NoReturn
-
-from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
-from scaler_runtime.command import run_command
+from scaler_runtime.early_signals import end_when_asked
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command."""
+    end_when_asked()
+    from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
+    from scaler_runtime.command import run_command
+
+    def start(config: FixedNativeWorkerAdapterConfig) -> int:
+        from scaler_adapter_fixed_native.server import run
+
+        return run(config)
+
     run_command(
-        "scaler_worker_adapter_fixed_native", "fixed_native_worker_adapter", FixedNativeWorkerAdapterConfig, _run
+        "scaler_worker_adapter_fixed_native", "fixed_native_worker_adapter", FixedNativeWorkerAdapterConfig, start
     )
-
-
-def _run(config: FixedNativeWorkerAdapterConfig) -> int:
-    from scaler_adapter_fixed_native.server import run
-
-    return run(config)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
 
+from scaler_client import context
 from scaler_client.batches import Batch, Receiver
 from scaler_client.callbacks import CallbackThread
 from scaler_client.calls import FutureReceiver, OpenBatch, Terms
@@ -24,14 +25,29 @@ from scaler_client.exceptions import (
     ClientCancelledException,
     ClientQuitException,
     ClientShutdownException,
+    MissingObjects,
     SchedulerWarning,
 )
+from scaler_client.future import NO_PROFILE, ScalerFuture
+from scaler_client.graph_call import GraphPart
+from scaler_client.objects import Objects
 from scaler_client.outcomes import Failure
+from scaler_client.output import Output
 from scaler_client.packing import Packed, pack_shared
 from scaler_client.serializer import Serializer
+from scaler_client.sources import place_of
 from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
-from scaler_protocol.messages import Message, Notice, RequestShutdown, Shutdown, ShutdownRefused, TaskResults
+from scaler_protocol.messages import (
+    HoldOutput,
+    Message,
+    Notice,
+    RequestShutdown,
+    Shutdown,
+    ShutdownRefused,
+    TaskOutput,
+    TaskResults,
+)
 from scaler_runtime.connection import Connection
 from scaler_runtime.peer_loop import PeerLoop
 from scaler_runtime.session import Identity, Incoming, Rejected, SessionEvent, Up
@@ -50,17 +66,30 @@ class Agent:
     """See the module. `identity` names the client to the scheduler and to people."""
 
     def __init__(
-        self, address: Address, serializer: Serializer, timeout_seconds: float, heartbeat_seconds: float
+        self,
+        address: Address,
+        serializer: Serializer,
+        timeout_seconds: float,
+        heartbeat_seconds: float,
+        *,
+        object_storage_address: Address | None = None,
+        stream_output: bool = False,
     ) -> None:
+        """`object_storage_address` overrides what the scheduler says. `ClientQuitException` in a task given up."""
+        home = context.home
+        if home is not None and home.given_up:
+            raise ClientQuitException(home.given_up)
         self.client_id = new_id()
         self.identity = b"Client|" + self.client_id.hex().encode()
         self.address = address
         self._serializer = serializer
         self._timeout_seconds = timeout_seconds
         self._beat_seconds = min(heartbeat_seconds, timeout_seconds / 3)
-        self._core = ClientCore(timeout_seconds)
+        self._told_storage = object_storage_address
+        self._stream_output = stream_output
         self._callbacks = CallbackThread("scaler-callbacks")
         self._noticed: set[str] = set()
+        self._cleared = 0  # the last batch whose futures are not held any more
         self._clearing: list[tuple[set[int], threading.Event]] = []
         self._answered = threading.Event()  # it is up, or has ended
         self._refusal: str | None = None  # of a shutdown
@@ -71,8 +100,21 @@ class Agent:
         self._awake_since = self._round_at
         self._context: zmq.Context[Any] = zmq.Context()
         identity = Identity("client", self.identity.decode(), self.client_id)
+        if home is not None:
+            identity.parent_worker, identity.parent_incarnation = home.worker_id, home.incarnation
         self._connection = Connection(self._context, address, identity, self._beat_seconds)
         self._loop = PeerLoop(self._connection, self)
+        self.objects = Objects(
+            self._context,
+            self.client_id,
+            timeout_seconds,
+            name=self.identity.decode(),
+            wake=self._loop.wake,
+            closed_reason=lambda: self.door.closed_reason,
+        )
+        self._core = ClientCore(timeout_seconds, self.objects)
+        self._output = Output(self._loop.wake)
+        self._is_holding = False  # what tasks write, as the scheduler was told
         self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
         self.door = Door(self, self._loop.wake)
         self.door.io_thread = self._thread
@@ -80,34 +122,61 @@ class Agent:
     # ---- for other threads
 
     def start(self) -> None:
-        """Connect; `TimeoutError` without an answer in time, `ClientQuitException` if the scheduler turns it away."""
+        """Connect to scheduler and object storage.
+
+        `TimeoutError` if one does not answer in time, `ClientQuitException` if the scheduler turns this client away.
+        """
         _agents.add(self)
+        deadline = time.monotonic() + self._timeout_seconds
+        self.objects.use(self._told_storage)
         self._thread.start()
         try:
-            answered = self._answered.wait(self._timeout_seconds)
+            if not self._answered.wait(self._timeout_seconds):
+                text = f"no scheduler answered at {self.address} within {self._timeout_seconds} seconds"
+                raise TimeoutError(text)  # noqa: TRY301
+            self.door.check_open()
+            self.objects.wait_until_ready(max(0.0, deadline - time.monotonic()))
         except BaseException:
             self.disconnect()
             raise
-        self.door.check_open()
-        if not answered:
-            self.disconnect()
-            raise TimeoutError(f"no scheduler answered at {self.address} within {self._timeout_seconds} seconds")
 
     def submit(self, terms: Terms, packed: Packed, receiver: Receiver) -> int:
         """Submit a whole batch and return its id."""
-        return self.door.add_batch(lambda batch_id: self._batch(batch_id, terms, packed, receiver))
+        return self.door.add_batch(lambda batch_id: self.batch(batch_id, terms, packed, receiver))
 
     def cancel(self, batch_id: int, index: int) -> None:
         """Ask for the end of a task."""
         self.door.order(lambda: self._core.cancel(batch_id, index))
+
+    def submit_graph(self, count: int, make: Callable[[int], list[Batch]]) -> None:
+        """Submit batches together: `make` makes them, given the first of `count` ids."""
+        self.door.add_batches(count, make)
+
+    def cancel_batches(self, batch_ids: Sequence[int]) -> None:
+        """Ask for the end of all tasks of some batches."""
+        self.door.order(lambda: self._core.cancel_batches(batch_ids))
+
+    def fail_batches(self, batch_ids: Sequence[int], failure: Failure) -> None:
+        """Fail what is unfinished of some batches, and give them up."""
+        self.door.order(lambda: self._core.fail(batch_ids, failure))
+
+    def check_future(self, future: ScalerFuture) -> None:
+        """Raise `MissingObjects` for a future whose result this client does not hold, or not any more."""
+        client_id, batch_id, _ = place_of(future)
+        if client_id != self.client_id:
+            raise MissingObjects("this client does not hold the result of a future: it is another client's")
+        if batch_id <= self._cleared:
+            raise MissingObjects("this client does not hold the result of a future any more: it was cleared")
 
     def abandon(self, batch_ids: list[int]) -> None:
         """Give batches up."""
         self.door.order(lambda: self._core.abandon(batch_ids))
 
     def clear(self) -> None:
-        """Cancel all tasks and wait for their end."""
+        """Cancel all tasks and wait for their end; delete all objects that were sent."""
         self.door.check_open()
+        self.objects.clear_sent()
+        self._cleared = self.door.last_batch_id
         ended = threading.Event()
         self.door.order(lambda: self._begin_clearing(ended))
         while not ended.wait(self._beat_seconds) and not self.door.closed_reason:
@@ -135,6 +204,7 @@ class Agent:
         self.door.order(lambda: self._end(_DISCONNECTED, None))
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN_SECONDS)
+            self._output.finish(_JOIN_SECONDS)
 
     def drop(self) -> None:
         """Do the same without waiting and without a lock: the garbage collector found the client unused."""
@@ -142,13 +212,20 @@ class Agent:
             self._dropped = True
             self._loop.wake()
 
+    def give_up(self, reason: str) -> None:
+        """Fail all tasks without waiting, and take none until `door.held_reason` is empty."""
+        if not self._forked:
+            self.door.held_reason = reason
+            self.door.order(lambda: self._core.fail_all(lambda: ClientQuitException(reason)))
+
     def leave_to_parent(self) -> None:
         """In a forked process: the thread and the connection are the parent's; nobody will complete the futures."""
         self._forked = True
+        self.objects.leave_to_parent()
         left = self.door.close_in_child(_FORKED)
         at_door = [FutureReceiver(batch.futures) for batch in left if isinstance(batch, OpenBatch)]
         for receiver in (*self._core.receivers(), *at_door):
-            if isinstance(receiver, FutureReceiver):
+            if isinstance(receiver, (FutureReceiver, GraphPart)):
                 receiver.end_in_child(ClientQuitException(_FORKED))
 
     # ---- calls of the loop
@@ -158,7 +235,9 @@ class Agent:
         if isinstance(event, Incoming):
             self._on_message(event.message)
         elif isinstance(event, Up):
+            self._use_storage(event.registered.object_storage_address)
             self._core.on_up(event)
+            self._is_holding = self._is_holding and not event.fresh
             self._answered.set()
             if event.registered.warning:
                 self._warn("registered", event.registered.warning)
@@ -175,9 +254,11 @@ class Agent:
             self._end(_DISCONNECTED, None)
         for left in self.door.take():
             self._bring(left)
+        self._heed_output()
         expiry = self.next_wakeup()
         if expiry is not None and expiry <= now:
             self._core.expire(self._heard_at, now, self._silence)
+        self.objects.delete_released()
         for message in self._core.messages:
             self._connection.send(message)
         self._core.messages.clear()
@@ -203,7 +284,12 @@ class Agent:
             self._end(reason, lambda: ClientCancelledException(reason))
         finally:
             self._connection.close("disconnected", _LINGER_SECONDS)
+            self.objects.close()
             self._context.term()
+
+    def _use_storage(self, announced: str) -> None:
+        if self._told_storage is None:
+            self.objects.use(Address.from_string(announced) if announced else None)
 
     def _bring(self, left: Left) -> None:
         try:
@@ -225,11 +311,12 @@ class Agent:
             packed = pack_shared(batch.terms.encoding, batch.items)
         except Exception as error:  # noqa: BLE001 - calls that cannot be sent are their futures' failure
             reason = error
-            receiver.failed(0, len(batch.futures), lambda: reason, 0.0)
+            receiver.failed(0, len(batch.futures), lambda: reason, NO_PROFILE)
             return
-        self._core.submit(self._batch(batch.ticket.batch_id, batch.terms, packed, receiver), self._round_at)
+        self._core.submit(self.batch(batch.ticket.batch_id, batch.terms, packed, receiver), self._round_at)
 
-    def _batch(self, batch_id: int, terms: Terms, packed: Packed, receiver: Receiver) -> Batch:
+    def batch(self, batch_id: int, terms: Terms, packed: Packed, receiver: Receiver) -> Batch:
+        """Return a batch of this client."""
         return Batch(
             batch_id=batch_id,
             function=terms.function,
@@ -239,11 +326,15 @@ class Agent:
             priority=terms.priority,
             timed=terms.timed,
             capabilities=terms.capabilities,
+            stream_output=self._stream_output,
         )
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, TaskResults):
-            self._core.on_results(message)
+            if not self._output.delays(message):
+                self._core.on_results(message)
+        elif isinstance(message, TaskOutput):
+            self._output.put(message.payload, is_error=message.is_error)
         elif isinstance(message, Notice):
             self._warn(message.cause, message.text)
         elif isinstance(message, Shutdown):
@@ -255,6 +346,14 @@ class Agent:
         else:
             _log.warning("dropped a message that is not for clients: %s", type(message).__name__)
 
+    def _heed_output(self) -> None:
+        """Deliver outcomes whose tasks' output is written, and tell the scheduler whether writing keeps up."""
+        for results in self._output.due():
+            self._core.on_results(results)
+        if self._output.is_slow != self._is_holding:
+            self._is_holding = not self._is_holding
+            self._connection.send(HoldOutput(b"", self._is_holding))
+
     def _warn(self, cause: str, text: str) -> None:
         if cause not in self._noticed:
             self._noticed.add(cause)
@@ -265,6 +364,9 @@ class Agent:
         """Give every task its end, also those still at the door, let none in, and stop the loop."""
         for left in self.door.close(reason):
             self._bring(left)
+        for results in self._output.due(at_once=True):
+            self._core.on_results(results)
+        self._output.close()
         self._core.close(failure)
         self._callbacks.close()
         for event in (self._answered, self._decided, self.door.room, *(ended for _, ended in self._clearing)):
@@ -290,7 +392,27 @@ class Agent:
         return TimeoutError(f"the scheduler at {self.address} was silent for {self._timeout_seconds} seconds")
 
 
+def give_up_all(reason: str) -> None:
+    """Fail all tasks of every client in this process, and let none in: nobody waits for what the task makes of them."""
+    for agent in _living():
+        agent.give_up(reason)
+
+
+def go_on_all() -> None:
+    """Let the clients of this process take tasks again: another task of its worker begins."""
+    for agent in _living():
+        agent.door.held_reason = ""
+
+
 _agents: "weakref.WeakSet[Agent]" = weakref.WeakSet()
+
+
+def _living() -> "list[Agent]":
+    while True:
+        try:
+            return list(_agents)
+        except RuntimeError:  # another thread has just made one
+            continue
 
 
 def _leave_to_parent() -> None:

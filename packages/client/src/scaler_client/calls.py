@@ -5,7 +5,7 @@ from typing import Any
 
 from scaler_client.completion import cancel, complete, fail, fail_in_child
 from scaler_client.functions import Function
-from scaler_client.future import ScalerFuture, Ticket
+from scaler_client.future import ProfileResult, ScalerFuture, Ticket
 from scaler_client.outcomes import Failure
 from scaler_protocol.batch import Encoding
 from scaler_protocol.messages import Capabilities
@@ -41,12 +41,12 @@ class FutureReceiver:
     def __init__(self, futures: list[ScalerFuture | None]) -> None:
         self._futures = futures
 
-    def succeeded(self, start: int, values: list[Any], seconds: float) -> None:
-        complete(self._take(start, start + len(values)), values, seconds)
+    def succeeded(self, start: int, values: list[Any], profile: ProfileResult) -> None:
+        complete(self._take(start, start + len(values)), values, profile)
 
-    def failed(self, start: int, stop: int, failure: Failure, seconds: float) -> None:
+    def failed(self, start: int, stop: int, failure: Failure, profile: ProfileResult) -> None:
         for future in self._take(start, stop):
-            fail(future, failure(), seconds)
+            fail(future, failure(), profile)
 
     def cancelled(self, start: int, stop: int) -> None:
         for future in self._take(start, stop):

@@ -3,7 +3,7 @@
 import math
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,9 +11,14 @@ from scaler_client import context
 from scaler_client.calls import Terms
 from scaler_client.functions import Function, Functions, check_size
 from scaler_client.future import ScalerFuture
+from scaler_client.graph import checked_keys, cull_graph
+from scaler_client.graph_call import GraphCall, GraphOptions
+from scaler_client.linking import Linker
 from scaler_client.mapping import MapCall, chunks
+from scaler_client.object_reference import ObjectReference
 from scaler_client.packing import Packed, pack_calls, pack_values, shared_encoding
-from scaler_client.serializer import DefaultSerializer, Serializer, dump_call, is_default
+from scaler_client.serializer import DefaultSerializer, Serializer, is_default
+from scaler_client.stored import whole_parts
 from scaler_protocol.addresses import Address
 from scaler_protocol.batch import Encoding
 from scaler_protocol.messages import Capabilities
@@ -44,9 +49,11 @@ class Client:
     ) -> None:
         """Connect to the scheduler at `address`; None, inside a task: to that of its worker.
 
-        Raises `ValueError` for a bad address or number, `TimeoutError` if no scheduler answers within
-        `timeout_seconds`, which is also how long a silent scheduler is waited for later, and `ClientQuitException` if
-        the scheduler turns the client away.
+        `object_storage_address` is used in place of the one that the scheduler announces.
+
+        Raises `ValueError` for a bad address or number, `TimeoutError` if scheduler or object storage do not answer
+        within `timeout_seconds`, which is also how long they are waited for later, and `ClientQuitException` if the
+        scheduler turns the client away.
         """
         self._address = _resolved(address)
         self._profiling = profiling
@@ -55,14 +62,21 @@ class Client:
         self._serializer = serializer
         self._stream_output = stream_output
         self._object_storage_address = object_storage_address
-        if object_storage_address is not None:
-            Address.from_string(str(object_storage_address)).connectable()
+        storage = None if object_storage_address is None else _given(object_storage_address)
         self._shares_blocks = is_default(serializer)
         self._functions = Functions(serializer)
         # Here, because it brings ZeroMQ and the codec: a program that imports this class need not wait for them.
         from scaler_client.agent import Agent
 
-        self._agent = Agent(self._address, serializer, self._timeout_seconds, self._heartbeat_interval_seconds)
+        self._agent = Agent(
+            self._address,
+            serializer,
+            self._timeout_seconds,
+            self._heartbeat_interval_seconds,
+            object_storage_address=storage,
+            stream_output=stream_output,
+        )
+        self._linker = Linker(serializer, self._agent.objects, self._agent.check_future)
         weakref.finalize(self, Agent.drop, self._agent).atexit = False  # the agents have their own end of the program
         self._agent.start()
 
@@ -74,7 +88,11 @@ class Client:
     # ---- tasks
 
     def submit(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ScalerFuture:
-        """Submit one call and return its future."""
+        """Submit one call and return its future.
+
+        A function receives the object for an `ObjectReference` that is an argument itself, not within another. Raises
+        `MissingObjects` for one that this client does not hold, and otherwise as `submit_verbose`.
+        """
         return self._submit(fn, args, kwargs, _ANYWHERE)
 
     def submit_verbose(
@@ -86,8 +104,8 @@ class Client:
     ) -> ScalerFuture:
         """Submit one call to a worker that offers the capabilities: name to quantity, -1 for no quantity.
 
-        Raises `TypeError` for arguments that do not fit, `ValueError` for a bad quantity or too many bytes,
-        `ClientQuitException` after a stop.
+        Raises `TypeError` for arguments that do not fit, `ValueError` for a bad quantity or too large a function,
+        `ObjectStorageException` if the object storage cannot take large arguments, `ClientQuitException` after a stop.
         """
         return self._submit(fn, tuple(args), kwargs or {}, _checked(capabilities))
 
@@ -118,14 +136,61 @@ class Client:
         """Call `fn` with each item as its arguments; return the results in order. Otherwise as `map`."""
         return self._map(fn, iterable, None, None, capabilities)
 
+    def get(
+        self,
+        graph: Mapping[str, Any],
+        keys: Iterable[str],
+        block: bool = True,
+        capabilities: Capabilities | None = None,
+    ) -> dict[str, Any]:
+        """Run the calls of a graph that `keys` need; return their values in order, or with `block=False` their futures.
+
+        A graph is a dict of string to value. A tuple that starts with a callable is a call, its other items are keys of
+        the graph; everything else is data. A call starts when its arguments are there; results go from worker to
+        worker. The first failure is raised, and is that of every call that has not ended; cancelling one future cancels
+        all.
+
+        Raises `KeyError` for a key or an argument that is missing, or a key that is there twice, `TypeError` for an
+        argument that is no string or does not fit, `graphlib.CycleError`, and otherwise as `submit_verbose`.
+        """
+        self._agent.door.check_open()
+        wanted = checked_keys(keys)
+        options = GraphOptions(context.priority(), self._profiling, _checked(capabilities))
+        call = GraphCall(self._agent, options)
+        futures = call.submit(cull_graph(graph, wanted), wanted, self._linker, self._functions.of)
+        if not block:
+            return futures
+        try:
+            return {key: future.result() for key, future in futures.items()}
+        except BaseException:
+            call.abandon()
+            raise
+
+    def send_object(self, obj: Any, name: bytes | str | None = None) -> ObjectReference:
+        """Store one object that many tasks need, and return what stands for it as their argument.
+
+        The object stays until the reference is dropped, cleared, or this client disconnects. `name` is for people.
+        Raises what pickling raises, `ObjectStorageException`, and `ClientQuitException` after a stop.
+        """
+        self._agent.door.check_open()
+        given = name.encode() if isinstance(name, str) else name
+        return self._agent.objects.send(whole_parts(obj, self._serializer), given or b"")
+
     def clear(self) -> None:
-        """Cancel this client's tasks and wait for their end. The client stays usable."""
+        """Cancel this client's tasks and wait for their end; delete all objects that were sent.
+
+        References to them raise `MissingObjects` from then on. The client stays usable.
+        """
         self._agent.clear()
 
     # ---- the end
 
     def disconnect(self) -> None:
-        """Cancel unfinished futures and leave the scheduler, which goes on. May be repeated."""
+        """Cancel unfinished futures, delete this client's objects and leave the scheduler, which goes on.
+
+        Results that were fetched stay valid, arrays too. Large ones that were not raise `ClientQuitException`. May be
+        repeated.
+        """
         self._agent.disconnect()
 
     def shutdown(self) -> None:
@@ -175,9 +240,12 @@ class Client:
         elif encoding is Encoding.TUPLES:
             item = args
         else:
-            item = dump_call(args, kwargs, self._serializer)
-            size = len(item)
-            check_size(size, f"the arguments of {function.name}")
+            item = self._linker.dump(args, kwargs)
+            if isinstance(item, bytes):
+                size = len(item)
+                check_size(size, f"the arguments of {function.name}")
+            else:
+                encoding, size = Encoding.LINKED, item.size
         return door.add_call(
             function,
             encoding,
@@ -210,18 +278,18 @@ class Client:
         arguments: int | None,
         *,
         is_plain: bool,
-    ) -> Iterator[tuple[Terms, Packed]]:
+    ) -> Generator[tuple[Terms, Packed], None, None]:
         terms: dict[Encoding, Terms] = {}
         priority = context.priority()
         for chunk in chunks(items):
             if is_plain:
                 function.check_count(1)
-                packed_chunk = pack_values(chunk, self._serializer)
+                packed_chunk = pack_values(chunk, self._linker)
             else:
                 calls: list[tuple[Any, ...]] = [tuple(item) for item in chunk]
                 for count in {arguments} if arguments is not None else set(map(len, calls)):
                     function.check_count(count)
-                packed_chunk = pack_calls(calls, self._serializer)
+                packed_chunk = pack_calls(calls, self._linker)
             for packed in packed_chunk:
                 encoding = packed.encoding
                 if encoding not in terms:
@@ -235,6 +303,10 @@ def _resolved(address: object) -> Address:
         if task is None:
             raise ValueError("No scheduler address provided and not running inside a worker context")
         address = task.scheduler_address
+    return _given(address)
+
+
+def _given(address: object) -> Address:
     return Address.from_string(str(address)).connectable()
 
 

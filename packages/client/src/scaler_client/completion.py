@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
 from functools import partial
 
-from scaler_client.future import LoopWaker, ScalerFuture, lock
+from scaler_client.future import NO_PROFILE, LoopWaker, ProfileResult, ScalerFuture, lock
 
 
-def complete(futures: Iterable[ScalerFuture], results: Iterable[object], seconds: float) -> None:
-    """Give each future its result; `seconds` is what each task took."""
+def complete(futures: Iterable[ScalerFuture], results: Iterable[object], profile: ProfileResult) -> None:
+    """Give each future its result; `profile` is what each task took."""
     watched: list[tuple[ScalerFuture, object]] = []
     with lock:
         for future, result in zip(futures, results, strict=True):
@@ -20,20 +20,20 @@ def complete(futures: Iterable[ScalerFuture], results: Iterable[object], seconds
                 watched.append((future, result))
                 continue
             future._result = result
-            future._seconds = seconds
+            future._profile = profile
             future._state = FINISHED
     for future, result in watched:
-        _finish(future, FINISHED, result, None, seconds)
+        _finish(future, FINISHED, result, None, profile)
 
 
-def fail(future: ScalerFuture, error: BaseException, seconds: float = 0.0) -> None:
+def fail(future: ScalerFuture, error: BaseException, profile: ProfileResult = NO_PROFILE) -> None:
     """End a future with an exception."""
-    _finish(future, FINISHED, None, error, seconds)
+    _finish(future, FINISHED, None, error, profile)
 
 
 def cancel(future: ScalerFuture) -> None:
     """End a future as cancelled."""
-    _finish(future, CANCELLED_AND_NOTIFIED, None, None, 0.0)
+    _finish(future, CANCELLED_AND_NOTIFIED, None, None, NO_PROFILE)
 
 
 def fail_in_child(future: ScalerFuture, error: BaseException) -> None:
@@ -43,9 +43,11 @@ def fail_in_child(future: ScalerFuture, error: BaseException) -> None:
     future._exception, future._state = error, FINISHED
 
 
-def _finish(future: ScalerFuture, state: str, result: object, error: BaseException | None, seconds: float) -> None:
+def _finish(
+    future: ScalerFuture, state: str, result: object, error: BaseException | None, profile: ProfileResult
+) -> None:
     with future._condition:
-        future._result, future._exception, future._seconds, future._state = result, error, seconds, state
+        future._result, future._exception, future._profile, future._state = result, error, profile, state
         for waiter in future._waiters:
             if state == CANCELLED_AND_NOTIFIED:
                 waiter.add_cancelled(future)

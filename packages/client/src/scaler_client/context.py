@@ -15,6 +15,19 @@ class TaskContext:
     object_storage_address: str = ""
 
 
+@dataclass(slots=True)
+class Home:
+    """The worker's process that this one is. Clients in it say so: a task that waits for others lends its slot."""
+
+    worker_id: str
+    incarnation: int
+    given_up: str = ""
+    """Why nobody waits for the running task any more: new clients would only hold its worker up."""
+
+
+home: Home | None = None
+"""None outside workers."""
+
 current: TaskContext | None = None
 """None outside a task. One for the process: threads that a task starts belong to the task."""
 
@@ -28,6 +41,12 @@ def set_context(context: TaskContext | None) -> None:
     """Say which task runs from now on."""
     global current  # noqa: PLW0603 - a process runs one task at a time
     current = context
+
+
+def set_home(place: Home | None) -> None:
+    """Say which worker's process this is."""
+    global home  # noqa: PLW0603 - a process is one worker's
+    home = place
 
 
 def priority() -> int:

@@ -6,6 +6,9 @@ from scaler_client.functions import Function
 
 MAX_IDLE = 256
 MAX_IDLE_BYTES = 32 << 20
+MAX_USED = 4096
+MAX_USED_BYTES = 128 << 20
+"""Of functions of unfinished batches; tasks of more wait for credit."""
 
 
 class DefinedFunctions:
@@ -15,9 +18,16 @@ class DefinedFunctions:
         self._idle: dict[bytes, int] = {}  # function id -> bytes, least recently used first
         self._idle_bytes = 0
         self._batches: Counter[bytes] = Counter()
+        self._used_bytes = 0
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._batches)
+
+    def has_room(self, function: Function) -> bool:
+        """Whether one more batch may use this function: the scheduler keeps no more for a client."""
+        if function.function_id in self._batches:
+            return True
+        return len(self._batches) < MAX_USED and self._used_bytes + len(function.payload) <= MAX_USED_BYTES
 
     def use(self, function: Function) -> bool:
         """Count a batch of the function; true if it must be defined first."""
@@ -26,6 +36,8 @@ class DefinedFunctions:
         if new and function_id in self._idle:
             self._idle_bytes -= self._idle.pop(function_id)
             new = False
+        if function_id not in self._batches:
+            self._used_bytes += len(function.payload)
         self._batches[function_id] += 1
         return new
 
@@ -36,6 +48,7 @@ class DefinedFunctions:
         if self._batches[function_id]:
             return []
         del self._batches[function_id]
+        self._used_bytes -= len(function.payload)
         self._idle[function_id] = len(function.payload)
         self._idle_bytes += len(function.payload)
         forgotten: list[bytes] = []
@@ -50,6 +63,7 @@ class DefinedFunctions:
         self._idle.clear()
         self._idle_bytes = 0
         self._batches.clear()
+        self._used_bytes = 0
 
     def check(self, batches: Counter[bytes]) -> None:
         """Raise `AssertionError` unless exactly these functions are in use."""

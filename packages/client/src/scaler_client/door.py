@@ -28,6 +28,8 @@ class Door:
 
     def __init__(self, owner: TaskOwner, wake: Callable[[], None]) -> None:
         self.closed_reason = ""
+        self.held_reason = ""
+        """Why nothing comes in for now."""
         self.room = threading.Event()
         """Cleared by the IO thread while more waits than may; submitting waits for it meanwhile."""
         self.room.set()
@@ -40,10 +42,15 @@ class Door:
         self._left: deque[Left] = deque()
         self._batch_count = 0
 
+    @property
+    def last_batch_id(self) -> int:
+        """The last id that was given out."""
+        return self._batch_count
+
     def check_open(self) -> None:
         """Raise `ClientQuitException` once the client has stopped."""
-        if self.closed_reason:
-            raise ClientQuitException(self.closed_reason)
+        if self.closed_reason or self.held_reason:
+            raise ClientQuitException(self.closed_reason or self.held_reason)
 
     def add_call(
         self,
@@ -90,6 +97,17 @@ class Door:
             self._left.append(make(batch_id))
         self._wake()
         return batch_id
+
+    def add_batches(self, count: int, make: Callable[[int], list[Batch]]) -> None:
+        """Leave batches side by side: `make` makes them, given the first of `count` ids."""
+        if not self.room.is_set():
+            self._wait_for_room()
+        with self._lock:
+            first = self._next_batch_id()
+            self._batch_count += count - 1
+            self._close_open()
+            self._left.extend(make(first))
+        self._wake()
 
     def order(self, order: Order) -> None:
         """Leave an order; nothing happens once the client has stopped."""

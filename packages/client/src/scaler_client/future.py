@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from scaler_client.context import task_id_of
+from scaler_client.exceptions import DeserializeObjectError
+from scaler_client.stored_result import StoredResult
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +33,10 @@ class ProfileResult:
     duration_s: float = 0.0
     memory_peak: int = 0
     cpu_time_s: float = 0.0
+
+
+NO_PROFILE = ProfileResult()
+"""Of a task that never ran."""
 
 
 class TaskOwner(Protocol):
@@ -65,7 +71,7 @@ class ScalerFuture(Future[Any]):
     _result: Any = None
     _exception: BaseException | None = None
     _done_callbacks: list[Callable[["ScalerFuture"], object]]
-    _seconds: float = 0.0
+    _profile: ProfileResult = NO_PROFILE
     watched = False
     """Whether somebody has looked into it."""
 
@@ -106,8 +112,12 @@ class ScalerFuture(Future[Any]):
         """Wait for the task and return its result.
 
         Raises `concurrent.futures.TimeoutError` after `timeout` seconds, `CancelledError`, or the task's exception.
+        A large result is fetched from the object storage by the first call, which raises `ObjectStorageException` where
+        that is not possible, and `ClientQuitException` after the client's end. What was fetched stays valid.
         """
         self._wait_for_end(timeout)
+        if type(self._result) is StoredResult:
+            self._restore(self._result, None)
         error = self._exception
         if error is None:
             return self._result
@@ -119,6 +129,8 @@ class ScalerFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the task and return its exception, None where it has a result. Raises as `result` otherwise."""
         self._wait_for_end(timeout)
+        if type(self._result) is StoredResult:
+            self._restore(self._result, None)
         return self._exception
 
     def cancel(self, timeout: float | None = None) -> bool:
@@ -149,10 +161,13 @@ class ScalerFuture(Future[Any]):
             raise
 
     def profiling_info(self) -> ProfileResult:
-        """Return what the task took; `ValueError` before it has ended."""
+        """Return what the task took: its duration, all of it with `Client(profiling=True)`.
+
+        `ValueError` before it has ended.
+        """
         if self._state == RUNNING:
             raise ValueError("the task has not ended yet")
-        return ProfileResult(duration_s=self._seconds)
+        return self._profile
 
     def __await__(self) -> Generator[Any, None, Any]:
         if self._state == RUNNING:
@@ -162,7 +177,29 @@ class ScalerFuture(Future[Any]):
             reached = loop.create_future()
             self.add_done_callback(LoopWaker(loop, reached))
             yield from reached
+        if type(self._result) is StoredResult:
+            yield from self._restore_aside(self._result)
         return self.result()
+
+    def _restore_aside(self, stored: StoredResult) -> Generator[Any, None, None]:
+        """Fetch without keeping the event loop waiting."""
+        view = stored.handle.try_fetch()
+        if view is None:
+            import asyncio
+
+            view = yield from asyncio.get_running_loop().run_in_executor(None, stored.handle.fetch)
+        self._restore(stored, view)
+
+    def _restore(self, stored: StoredResult, view: memoryview | None) -> None:
+        """Put the value in its place, and let go of the object; or the reason why it cannot be restored."""
+        result, error = None, None
+        try:
+            result = stored.restore() if view is None else stored.load(view)
+        except DeserializeObjectError as reason:
+            error = reason.with_traceback(None)
+        with lock:
+            if self._result is stored:  # else another thread was here first
+                self._result, self._exception = result, error
 
     def _wait_for_end(self, timeout: float | None) -> None:
         if self._state == RUNNING:

@@ -1,18 +1,23 @@
 """One `map`: items go out in batches as the work goes on, results come back into a list; there are no futures.
 
-The calling thread feeds and waits; the IO thread fills in. Each writes its own counters only.
+The calling thread feeds and waits, and fetches large results meanwhile; the IO thread fills in. Each writes its own
+counters only.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from scaler_client.calls import Terms
+from scaler_client.future import ProfileResult
 from scaler_client.outcomes import Failure
 from scaler_client.packing import Packed
+from scaler_client.stored_result import StoredResult
 from scaler_protocol.batch import MAX_BATCH_TASKS
 
 if TYPE_CHECKING:
@@ -42,39 +47,52 @@ class MapCall:
         self._fed_tasks = 0
         self._fed_bytes = 0
         self._waits_for: Callable[[], bool] = _never
+        self._is_over = False
         # written by the IO thread
         self._done_tasks = 0
         self._done_bytes = 0
+        # by both
+        self._failing = threading.Lock()  # guards the two that follow
         self._failed_at: int | None = None
         self._failure: Failure | None = None
         self._gapless = 0  # items before this one have results; counted once there is a failure
+        self._stored: deque[tuple[int, StoredResult]] = deque()  # to be fetched
         self._progress = threading.Event()
 
-    def run(self, batches: Iterable[tuple[Terms, Packed]]) -> list[Any]:
+    def run(self, batches: Generator[tuple[Terms, Packed], None, None]) -> list[Any]:
         """Submit the batches and return all results in order, or raise the exception of the first item that failed."""
         try:
-            for terms, packed in batches:
-                self._feed(terms, packed)
-                self._wait(self._may_read_on)
-                if self._failure is not None:
-                    break
+            with closing(batches):  # it holds the arguments of the last batch
+                for terms, packed in batches:
+                    self._feed(terms, packed)
+                    del packed
+                    self._wait(self._may_read_on)
+                    if self._failure is not None:
+                        break
             self._wait(self._is_complete)
             if self._failure is not None:
                 self._abandon(self._failed_at or 0)
                 self._wait(self._is_decided)
         except BaseException:
-            self._abandon(-1)
+            self._give_up()
             raise
         if self._failure is None:
             return self._results
-        self._abandon(-1)
+        self._give_up()
         raise self._failure()
+
+    def _give_up(self) -> None:
+        """Let go of everything: a traceback may keep this object for long."""
+        self._is_over = True
+        self._abandon(-1)
+        self._results = []
+        self._stored.clear()
 
     def _feed(self, terms: Terms, packed: Packed) -> None:
         part = _Part(self, len(self._results), packed)
         self._results.extend([_MISSING] * packed.count)
         self._fed_tasks += packed.count
-        self._fed_bytes += len(packed.payload)
+        self._fed_bytes += packed.size
         self._parts[self._agent.submit(terms, packed, part)] = part
 
     def _abandon(self, after: int) -> None:
@@ -86,13 +104,25 @@ class MapCall:
             self._agent.abandon(unwanted)
 
     def _wait(self, reached: Callable[[], bool]) -> None:
-        if reached():
+        if not self._stored and reached():
             return
         self._waits_for = reached
-        while not reached():
+        while True:
+            while self._stored:
+                self._restore(*self._stored.popleft())
+            if reached() and not self._stored:
+                break
             self._progress.wait()
             self._progress.clear()
         self._waits_for = _never
+
+    def _restore(self, at: int, stored: StoredResult) -> None:
+        """Fetch a large result; the object goes with what stood for it."""
+        try:
+            self._results[at] = stored.restore()
+        except Exception as error:  # noqa: BLE001 - one item's failure, like those of its task
+            reason = error.with_traceback(None)
+            self.fail(at, lambda: reason)
 
     # ---- what is waited for
 
@@ -108,26 +138,35 @@ class MapCall:
         return self._done_tasks == self._fed_tasks or self._failure is not None
 
     def _is_decided(self) -> bool:
-        return self._failed_at is not None and self._gapless >= self._failed_at
+        results, failed_at = self._results, self._failed_at
+        if failed_at is None or self._is_over:
+            return self._is_over
+        while self._gapless < failed_at and results[self._gapless] is not _MISSING:
+            self._gapless += 1
+        return self._gapless >= failed_at
 
     # ---- in the IO thread
 
     def put(self, at: int, values: list[Any]) -> None:
         """Take in results."""
-        self._results[at : at + len(values)] = values
+        results = self._results
+        if self._is_over:
+            return
+        results[at : at + len(values)] = values
+        if type(values[0]) is StoredResult:  # such a one comes alone
+            self._stored.append((at, values[0]))
+            self._progress.set()
 
     def fail(self, at: int, failure: Failure) -> None:
         """Take in a failure; the first item counts, not the first to fail."""
-        if self._failed_at is None or at < self._failed_at:
-            self._failed_at, self._failure = at, failure
+        with self._failing:
+            if self._failed_at is None or at < self._failed_at:
+                self._failed_at, self._failure = at, failure
 
     def note(self, tasks: int, size: int) -> None:
         """Count what is over, and wake the calling thread if that is what it waits for."""
         self._done_tasks += tasks
         self._done_bytes += size
-        if self._failed_at is not None:
-            while self._gapless < self._failed_at and self._results[self._gapless] is not _MISSING:
-                self._gapless += 1
         if self._waits_for():
             self._progress.set()
 
@@ -141,13 +180,13 @@ class _Part:
         self.offset = offset
         self._call = call
         self._left = packed.count
-        self._size = len(packed.payload)
+        self._size = packed.size
 
-    def succeeded(self, start: int, values: list[Any], seconds: float) -> None:
+    def succeeded(self, start: int, values: list[Any], profile: ProfileResult) -> None:
         self._call.put(self.offset + start, values)
         self._note(len(values))
 
-    def failed(self, start: int, stop: int, failure: Failure, seconds: float) -> None:
+    def failed(self, start: int, stop: int, failure: Failure, profile: ProfileResult) -> None:
         self._call.fail(self.offset + start, failure)
         self._note(stop - start)
 

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from scaler_client.exceptions import (
     DeserializeObjectError,
@@ -14,20 +14,42 @@ from scaler_client.exceptions import (
     TaskTimeoutError,
     WorkerDiedError,
 )
+from scaler_client.handles import Handle
 from scaler_client.serializer import Serializer, load_failure, load_result, load_values
-from scaler_protocol.batch import Status
+from scaler_client.stored_result import StoredResult
+from scaler_protocol.batch import Status, split_died_text, unpack_stored
 
 Failure = Callable[[], BaseException]
 """Makes the exception of one task, for each task a new one: raising changes an exception."""
 
 
-def read_values(status: int, count: int, run: memoryview, serializer: Serializer) -> list[Any] | Failure:
-    """Return the results of a run that succeeded, or a failure where they cannot be restored here."""
+class ResultStore(Protocol):
+    """What is needed of a client's objects."""
+
+    def keep(self, key: bytes, size: int) -> Handle:
+        """Take over an object that a worker stored for this client."""
+        ...
+
+    def delete(self, keys: list[bytes]) -> None:
+        """Delete objects that nobody keeps."""
+        ...
+
+
+def read_values(
+    status: int, count: int, run: memoryview, serializer: Serializer, store: ResultStore
+) -> list[Any] | Failure:
+    """Return the results of a run that succeeded, or a failure where they cannot be restored here.
+
+    One in the object storage is left there: a `StoredResult` stands for it.
+    """
     try:
         if status == Status.VALUE:
             return [load_result(run, serializer)]
-        return _counted(load_values(run), count)
-    except Exception:  # noqa: BLE001 - whatever the result's own methods raise, or a module that is missing here
+        if status == Status.VALUES:
+            return _counted(load_values(run), count)
+        size, key = unpack_stored(run)
+        return [StoredResult(store.keep(key, size), serializer)]
+    except BaseException:  # noqa: BLE001 - whatever the result's own methods raise, or a module that is missing here
         text = f"the result cannot be restored in the client:\n\n{traceback.format_exc()}"
         return lambda: DeserializeObjectError(text)
 
@@ -53,7 +75,12 @@ def _exited(text: str) -> BaseException:
 
 
 def _died(text: str) -> BaseException:
-    return _ended(ProcessorDiedError, text)
+    text, tail = split_died_text(text)
+    error = _ended(ProcessorDiedError, text)
+    if tail:
+        error.stderr_tail = tail
+        error.add_note(f"The last that it wrote to its standard error:\n{tail}")
+    return error
 
 
 def _ended(kind: type[ProcessorDiedError], text: str) -> ProcessorDiedError:

@@ -104,25 +104,56 @@ def load_function(payload: Buffer) -> tuple[Callable[..., Any], Serializer]:
 # ---- arguments
 
 
-def dump_call(args: tuple[Any, ...], kwargs: dict[str, Any], serializer: Serializer) -> bytes:
-    """Return a block with `Encoding.CALL`: the arguments of one task."""
+def dump_call(
+    args: tuple[Any, ...], kwargs: dict[str, Any], serializer: Serializer, skipped: frozenset[int | str] = frozenset()
+) -> bytes:
+    """Return a block with `Encoding.CALL`: the arguments of one task.
+
+    Arguments at the places `skipped` (numbers, keywords) are None and mean nothing: no serializer sees them.
+    """
     if is_default(serializer):
         return dump((args, kwargs))
-    parts = [serializer.serialize(arg) for arg in args], {k: serializer.serialize(v) for k, v in kwargs.items()}
+    parts = (
+        [None if n in skipped else serializer.serialize(arg) for n, arg in enumerate(args)],
+        {name: None if name in skipped else serializer.serialize(value) for name, value in kwargs.items()},
+    )
     return pickle.dumps(parts, PROTOCOL)
 
 
-def load_call(block: Buffer, serializer: Serializer) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what `dump_call` was given."""
-    args, kwargs = pickle.loads(block)
+def load_call(
+    block: Buffer,
+    serializer: Serializer,
+    skipped: frozenset[int | str] = frozenset(),
+    load: Callable[[Any], Any] = pickle.loads,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what `dump_call` was given; `load` restores the default serializer's bytes."""
     if is_default(serializer):
-        return args, kwargs
-    return tuple(map(serializer.deserialize, args)), {k: serializer.deserialize(v) for k, v in kwargs.items()}
+        return load(block)
+    args, kwargs = pickle.loads(block)
+    return (
+        tuple(None if n in skipped else serializer.deserialize(arg) for n, arg in enumerate(args)),
+        {name: None if name in skipped else serializer.deserialize(value) for name, value in kwargs.items()},
+    )
 
 
 def are_atoms(values: Iterable[object]) -> bool:
     """Whether all are of atomic types, or tuples of such: these may share one pickle."""
-    return _are_atoms(values, _MAX_NESTING)
+    return kinds_of_atoms(values) is not None
+
+
+def kinds_of_atoms(values: Iterable[object], nesting: int = _MAX_NESTING) -> set[type[object]] | None:
+    """Return the types that occur, in tuples too, if all may share one pickle, else None."""
+    if not isinstance(values, Sequence):
+        values = list(values)
+    kinds = set(map(type, values))
+    others = kinds - ATOMS
+    if not others:
+        return kinds
+    if others != {tuple} or nesting == 0:
+        return None
+    tuples: list[tuple[object, ...]] = [value for value in values if type(value) is tuple]
+    within = kinds_of_atoms(list(chain.from_iterable(tuples)), nesting - 1)
+    return None if within is None else kinds | within
 
 
 def dump_values(values: Sequence[object]) -> bytes:
@@ -133,18 +164,6 @@ def dump_values(values: Sequence[object]) -> bytes:
 def load_values(block: Buffer) -> list[Any]:
     """Return what `dump_values` was given, as a list."""
     return pickle.loads(block)
-
-
-def _are_atoms(values: Iterable[object], nesting: int) -> bool:
-    if not isinstance(values, Sequence):
-        values = list(values)
-    others = set(map(type, values)) - ATOMS
-    if not others:
-        return True
-    if others != {tuple} or nesting == 0:
-        return False
-    tuples: list[tuple[object, ...]] = [value for value in values if type(value) is tuple]
-    return _are_atoms(list(chain.from_iterable(tuples)), nesting - 1)
 
 
 # ---- results
@@ -175,7 +194,7 @@ def load_failure(payload: Buffer) -> BaseException:
     data, text = pickle.loads(payload)
     try:
         error = pickle.loads(data)
-    except Exception as why:  # noqa: BLE001 - the exception's own methods, or a module that is missing here
+    except BaseException as why:  # noqa: BLE001 - the exception's own methods, or a module that is missing here
         error = DeserializeObjectError(f"the task's exception cannot be restored here: {why!r}\n\n{text}")
     error.__cause__ = RemoteTraceback(text)
     return error

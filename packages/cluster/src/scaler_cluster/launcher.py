@@ -48,7 +48,7 @@ class Launcher:
         """Start `target`, a `package.module:function`; it is called with ((config, its parent's pid), channel)."""
         with self._changed:
             self._children[name] = _Child(name)
-        self._zygote.start(name, target, (config, self._zygote.pid))
+        self._zygote.start(name, target, (config, self._zygote.pid), ends_when_asked=True)
 
     def said(self, name: str, seconds: float = START_SECONDS) -> object:
         """Return what the child says next; `StartError` if it has failed or ended, or is silent for so long."""

@@ -51,6 +51,10 @@ class ObjectStorageConnector:
         self._is_closed = False
         self._pid = os.getpid()
 
+    def connect(self) -> None:
+        """Begin to connect, without waiting: otherwise the first call does. Errors show in later calls."""
+        self._open_line()
+
     def wait_until_ready(self, timeout_seconds: float | None = None) -> None:
         """Return when the server has answered; `ObjectStorageUnreachable` when it has not in time."""
         self._wait(lambda on_done: Ready(on_done, self._patience(timeout_seconds)))

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +93,15 @@ class ObjectStorageServer:
         """Where the objects lie."""
         return self._directory.path
 
+    def describe(self) -> Iterable[str]:
+        """Return where it stands, a line at a time, for people."""
+        yield f"address    {self.address}, instance {self._greeting.instance_id.hex()}"
+        yield f"directory  {self._directory.path}, {free_bytes(self._directory.path) >> 20} MiB free"
+        yield f"dropped    {self.dropped} messages and events"
+        yield f"uploads    {len(self._parts)} parts of files are open"
+        yield f"unsent     {self._outbox}"
+        yield from self._store.describe()
+
     async def run(self) -> None:
         """Serve until stopped; `close` has to follow."""
         loop = asyncio.get_running_loop()
@@ -128,6 +137,9 @@ class ObjectStorageServer:
             return
         now = self._clock()
         self._socket.lost_connections()  # what concerns a lost peer expires; this only empties the descriptor
+        for line in self._socket.watch(now):
+            if self._throttle.allows("gate", now):
+                _log.warning("%s", line)
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(_is_known)
             if received is None:
@@ -147,7 +159,12 @@ class ObjectStorageServer:
         if self._socket.has_input():
             self._timer = loop.call_later(0, self._turn)
             return
-        wakeups = [self._store.next_wakeup(), self._sweep_at, now + _RETRY_SECONDS if self._outbox else None]
+        wakeups = [
+            self._store.next_wakeup(),
+            self._sweep_at,
+            self._socket.watch_at,
+            now + _RETRY_SECONDS if self._outbox else None,
+        ]
         due = min(at for at in wakeups if at is not None)
         self._timer = loop.call_later(max(0.0, due - now), self._turn)
 

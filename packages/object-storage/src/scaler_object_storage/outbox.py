@@ -25,6 +25,11 @@ class Outbox:
         """Whether something waits for `flush`."""
         return bool(self._waiting)
 
+    def __str__(self) -> str:
+        """Return what waits, for people."""
+        messages = sum(map(len, self._waiting.values()))
+        return f"{messages} messages to {len(self._waiting)} peers, {sum(self._bytes.values())} bytes"
+
     def send(self, route: bytes, frames: Frames) -> bool:
         """Send now or later; False if the peer does not read and everything for it was dropped."""
         waiting = self._waiting.get(route)

@@ -72,6 +72,17 @@ class Address:
             raise _not_an_address(str(self), "port 0 can be bound but not connected to")
         return self
 
+    def seen_from(self, reached: "Address") -> "Address":
+        """Return where a peer finds what listens here, if it has reached another server of this machine at `reached`.
+
+        It stays what it is unless it stands for every interface: then the peer goes to the host that worked before.
+        """
+        if not self.is_wildcard:
+            return self
+        if reached.transport == "tcp" and not reached.is_wildcard:
+            return replace(self, host=reached.host)
+        return replace(self, host="::1" if self.host == "::" else "127.0.0.1")
+
     def with_port(self, port: int) -> Self:
         """Return the same host with another port."""
         return replace(self, port=port)

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final, Literal
 
 from scaler_protocol.errors import ProtocolError
@@ -61,7 +61,7 @@ class Status(IntEnum):
     EXITED = 3
     """The task left by SystemExit or KeyboardInterrupt: UTF-8 text. The worker goes on."""
     PROCESSOR_DIED = 4
-    """The task ended its process: UTF-8 text, first `exit_code=<n>` or `signal_name=<SIGNAME>`, then what happened."""
+    """The task ended its process: UTF-8 text as `died_text` has it."""
     WORKER_DIED = 5
     """The retry limit is passed: UTF-8 text, a line an attempt."""
     NOT_DESERIALIZABLE = 6
@@ -122,6 +122,38 @@ def unpack_stored(run: bytes | memoryview) -> tuple[int, bytes]:
     return _SIZE.unpack_from(run)[0], bytes(run[_SIZE.size :])
 
 
+def awaited_runs(assigned: AssignSlice) -> list[memoryview]:
+    """Return the run that holds each result which the tasks of a slice waited for, in the order of the columns."""
+    payload, sizes = memoryview(assigned.payload), numbers(U32, assigned.dependency_sizes)
+    ends = offsets(sizes)
+    first = len(payload) - ends[-1]
+    runs = [payload[first + low : first + high] for low, high in pairwise(ends)]
+    for index, repeated in enumerate(numbers(U32, assigned.dependency_repeats)):
+        if repeated:
+            runs[index] = runs[repeated - 1]
+    return runs
+
+
+def died_text(how: str, detail: str, stderr_tail: str = "") -> str:
+    """Return the text of `Status.PROCESSOR_DIED`: `how` is its first line, `exit_code=<n>` or `signal_name=<SIGNAME>`.
+
+    Then comes what happened; before that, if the process wrote something to its standard error, a line
+    `stderr_tail=<n>`: the last n characters of the text are the last that it wrote.
+    """
+    return f"{how}\n{f'{_TAIL}{len(stderr_tail)}{chr(10)}' if stderr_tail else ''}{detail}{stderr_tail}"
+
+
+def split_died_text(text: str) -> tuple[str, str]:
+    """Return the text without the last that the process wrote, and that."""
+    how, _, rest = text.partition("\n")
+    header, _, rest = rest.partition("\n")
+    length = header.removeprefix(_TAIL)
+    if length == header or not (length.isascii() and length.isdigit()):
+        return text, ""
+    end = max(0, len(rest) - int(length))
+    return f"{how}\n{rest[:end]}", rest[end:]
+
+
 def check_batch(batch: SubmitBatch | AssignSlice, count: int) -> None:
     """Raise `ProtocolError` unless the blocks hold exactly `count` tasks and exactly the payload."""
     counts, sizes = numbers(U32, batch.block_counts), numbers(U32, batch.block_sizes)
@@ -136,6 +168,8 @@ def check_batch(batch: SubmitBatch | AssignSlice, count: int) -> None:
         raise ProtocolError(f"encoding {batch.encoding} with {len(counts)} blocks for {count} tasks")
     if batch.dependency_counts:
         _check_dependencies(batch, count)
+    elif batch.dependency_batches if isinstance(batch, SubmitBatch) else batch.dependency_sizes:
+        raise ProtocolError("dependencies of no task")
 
 
 def check_results(results: TaskResults) -> None:
@@ -166,8 +200,18 @@ def _check_dependencies(batch: SubmitBatch | AssignSlice, count: int) -> None:
         lengths = {len(batch.dependency_statuses), *map(len, columns)}
         if any(status not in RESULTS for status in batch.dependency_statuses):
             raise ProtocolError("a dependency that is no result")
+        if batch.dependency_repeats:
+            lengths.add(len(numbers(U32, batch.dependency_repeats)))
+            _check_repeats(batch)
     if lengths != {sum(counts)}:
         raise ProtocolError(f"columns of lengths {sorted(lengths)} for {sum(counts)} dependencies")
+
+
+def _check_repeats(assigned: AssignSlice) -> None:
+    repeats, sizes = numbers(U32, assigned.dependency_repeats), numbers(U32, assigned.dependency_sizes)
+    for index, (repeated, size) in enumerate(zip(repeats, sizes, strict=False)):
+        if repeated and (size or repeated > index or repeats[repeated - 1]):
+            raise ProtocolError(f"dependency {index} repeats {repeated}")
 
 
 SINGLE = frozenset((Encoding.CALL, Encoding.LINKED))
@@ -177,4 +221,5 @@ RESULTS = frozenset((Status.VALUE, Status.VALUES, Status.STORED))
 """Statuses of success."""
 
 _SIZE = struct.Struct("<Q")
+_TAIL = "stderr_tail="
 _ENCODINGS = frozenset(Encoding)

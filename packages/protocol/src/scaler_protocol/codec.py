@@ -4,10 +4,10 @@ pycapnp's `_get_by_field` and `_set_by_field` are two to four times faster than 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -15,12 +15,15 @@ import capnp
 
 from scaler_protocol import messages as m
 from scaler_protocol import storage_messages as sm
-from scaler_protocol.batch import check_batch, check_results, numbers
+from scaler_protocol.batch import U32, check_batch, check_results, column, numbers
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.monitor_messages import MonitorReport
 
 MAX_PACKET_BYTES = 64 << 20
 """Largest first frame that is looked at; payload frames are bounded by the socket."""
+
+PART_BYTES = 32 << 20
+"""A payload of more than this takes several frames: the socket refuses one of more than 64 MiB."""
 
 MAX_CAPABILITIES = 256
 MAX_BODIES = 4096
@@ -34,6 +37,8 @@ EMPTY_PACKET = m.Packet(0, 0, [])
 
 def encode(packet: m.Packet) -> list[bytes]:
     """Return the frames of one packet: the Cap'n Proto message, then one payload frame for each message that has one.
+
+    A large payload takes several frames, and then the packet says of each how many it has.
 
     Raises `ProtocolError` for values that do not fit the schema (a number out of range, a text where bytes belong).
     """
@@ -85,6 +90,7 @@ class _Packets(Generic[PacketT]):
         self._record: Callable[..., PacketT] = record
         self._numbers = [(f.name, struct.schema.fields[_camel(f.name)]) for f in fields(record) if f.name != "messages"]
         self._bodies = struct.schema.fields["bodies"]
+        self._frame_counts = struct.schema.fields.get("frameCounts")
         names = body.schema.fields
         self._kind_of = {
             message: _Kind(message, names[message.__name__[0].lower() + message.__name__[1:]])
@@ -95,6 +101,7 @@ class _Packets(Generic[PacketT]):
     def encode(self, packet: PacketT) -> list[bytes]:
         builder = self._struct.new_message()
         frames = [b""]
+        is_split = False
         try:
             for name, field in self._numbers:
                 builder._set_by_field(field, getattr(packet, name))
@@ -103,7 +110,13 @@ class _Packets(Generic[PacketT]):
                 kind = self._kind_of[type(message)]
                 kind.write(bodies[index].init(kind.name), message)
                 if kind.has_payload:
-                    frames.append(cast("Any", message).payload)
+                    payload = cast("Any", message).payload
+                    frames.append(payload)
+                    is_split |= len(payload) > PART_BYTES
+            if is_split and self._frame_counts is not None:
+                parts = [_parts(payload) for payload in frames[1:]]
+                frames = [b"", *chain.from_iterable(parts)]
+                builder._set_by_field(self._frame_counts, column(U32, list(map(len, parts))))
             frames[0] = builder.to_bytes()
         except _CAPNP_ERRORS as error:
             raise ProtocolError(f"a message cannot be written: {error}") from error
@@ -115,6 +128,10 @@ class _Packets(Generic[PacketT]):
         payloads = iter(frames[1:])
 
         def take(reader: Any) -> PacketT:
+            nonlocal payloads
+            counts = b"" if self._frame_counts is None else reader._get_by_field(self._frame_counts)
+            if counts:
+                payloads = _joined(frames, numbers(U32, counts))
             return self._record(
                 *[reader._get_by_field(field) for _, field in self._numbers],
                 [self._read_body(body, payloads) for body in _bounded(reader._get_by_field(self._bodies), MAX_BODIES)],
@@ -138,6 +155,19 @@ class _Packets(Generic[PacketT]):
         if payload is None:
             raise ProtocolError(f"{kind.name} without its payload frame")
         return kind.read(reader, payload=payload)
+
+
+def _parts(payload: bytes) -> list[bytes]:
+    """Return a payload as frames, one at least."""
+    return [payload[at : at + PART_BYTES] for at in range(0, max(1, len(payload)), PART_BYTES)]
+
+
+def _joined(frames: Sequence[bytes], counts: Sequence[int]) -> Iterator[bytes]:
+    """Return the payloads that lie in so many frames each, behind the first frame."""
+    ends = list(accumulate(counts, initial=1))
+    if not all(counts) or ends[-1] != len(frames):
+        raise ProtocolError(f"{len(frames) - 1} payload frames, not {ends[-1] - 1}")
+    return (frames[low] if high - low == 1 else b"".join(frames[low:high]) for low, high in pairwise(ends))
 
 
 class _Single(Generic[RecordT]):

@@ -25,6 +25,25 @@ def new_worker_id(name: str) -> str:
     return f"Worker|{name}|{new_id().hex()}"
 
 
+def worker_ids_of(group_id: str, name: str, count: int) -> tuple[str, ...]:
+    """Return the ids of a group's workers, so that whoever starts the group and its workers need not tell each other.
+
+    `name` is what their ids shall say beside the digits.
+    """
+    return tuple(f"Worker|{name}|{content_id(f'{group_id}/{index}'.encode()).hex()}" for index in range(count))
+
+
+def helper_id(worker_id: str, name: str) -> str:
+    """Return the id of a helper of a worker, or of a helper's own: `<worker id>+<name>`."""
+    return f"{root_of(worker_id)}+{name}"
+
+
+def root_of(worker_id: str) -> str:
+    """Return the worker that a helper belongs to; any other worker belongs to itself."""
+    head, bar, tail = worker_id.rpartition("|")  # names may hold a plus, the digits after them do not
+    return f"{head}{bar}{tail.partition('+')[0]}"
+
+
 def new_client_identity() -> bytes:
     """Return `Client|` and 32 hex digits."""
     return b"Client|" + new_id().hex().encode()

@@ -109,9 +109,10 @@ class SubmitBatch:
     """`count` calls of one function; their arguments are blocks in the payload (see batch.py).
 
     `finished` names tasks that need not run, as pairs of start and stop: a new scheduler is told what is over.
-    The dependency columns name results of the same client's tasks that tasks wait for (`Encoding.LINKED`). Where one of
-    them is over already, the whole batch is answered with `Status.DEPENDENCY_OVER`. Batches of one `graph` are accepted
-    or refused together, by `graph_ready`, how many of all its tasks wait for nothing.
+    The dependency columns name results of the same client's tasks that tasks wait for (`Encoding.LINKED`), all of them
+    submitted before: in batches of lower ids, or further up in this one. Where one of them is over already, the whole
+    batch is answered with `Status.DEPENDENCY_OVER`. Batches of one `graph` are accepted or refused together, by
+    `graph_ready`, how many of all its tasks wait for nothing.
     """
 
     batch_id: int
@@ -176,6 +177,14 @@ class TaskOutput:
 
 
 @dataclass(slots=True)
+class HoldOutput:
+    """Send no more output for this client, or go on: its terminal is slow. Tasks that write meanwhile wait."""
+
+    client_id: bytes
+    is_held: bool
+
+
+@dataclass(slots=True)
 class Notice:
     """A hint for the person at the client; `cause` is the same for hints that say the same."""
 
@@ -206,10 +215,22 @@ class Shutdown:
 
 
 @dataclass(slots=True)
+class HeldSlice:
+    """Tasks [start, stop) that a process has of a scheduler before: the one that runs, and outcomes that nobody heard."""
+
+    slice_id: int
+    client_id: bytes
+    batch_id: int
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
 class WorkerHello:
     """A worker's process is ready for tasks. A higher incarnation replaces the process before it.
 
     A helper names the worker whose slot it uses, its `lender`. `suspends`: its host stops a process whose slot is lent.
+    The outcomes of what is `held` follow. Slices have numbers that no scheduler uses again.
     """
 
     worker_id: str
@@ -221,13 +242,16 @@ class WorkerHello:
     capabilities: Capabilities
     lender: str = ""
     suspends: bool = False
+    held: list[HeldSlice] = field(default_factory=list[HeldSlice])
 
 
 @dataclass(slots=True)
 class AssignSlice:
     """Tasks [start, stop) of a batch for one worker, with the blocks that cover them.
 
-    The results that the tasks waited for follow the blocks in the payload, described by the dependency columns.
+    The results that the tasks waited for follow the blocks in the payload, described by the dependency columns. One
+    that several wait for comes once: `dependency_repeats` is 0 where a result has its own bytes, n for those of the
+    n-th.
     """
 
     slice_id: int
@@ -248,6 +272,7 @@ class AssignSlice:
     dependency_statuses: bytes = b""
     dependency_positions: bytes = b""
     dependency_sizes: bytes = b""
+    dependency_repeats: bytes = b""
 
 
 @dataclass(slots=True)
@@ -456,6 +481,7 @@ Message = (
     | EndTask
     | WorkersDrained
     | TaskOutput
+    | HoldOutput
     | LendSlot
     | EndHelpers
     | SuspendWorker

@@ -6,7 +6,6 @@ environment, then the TOML file's section, then defaults. An option given twice:
 
 import inspect
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -81,7 +80,6 @@ def run_command(
 
     `aliases`: further flags of this command, each with the name of its option.
     """
-    signal.signal(signal.SIGTERM, _stop)  # until the program has handlers of its own
     try:
         parsed = parse_command(Command(name, section, config_class, aliases or {}), sys.argv[1:])
         for warning in parsed.warnings:
@@ -322,7 +320,3 @@ def _unknown(flag: str, fields: Iterable[OptionField], known: Sequence[str]) -> 
 
 def _say(name: str, text: str) -> None:
     sys.stderr.write(f"{name}: {' '.join(text.split())}\n")
-
-
-def _stop(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt

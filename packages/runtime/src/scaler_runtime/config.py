@@ -9,10 +9,11 @@ Must not import the command-line library: child processes load their configurati
         protected: Annotated[bool, Option("refuse client shutdown", "-p")] = False
         process_config: ProcessConfig = field(default_factory=ProcessConfig)  # a group: its fields are options too
 
-and the command, in `__main__.py`, where `_run(config) -> int` imports what it needs:
+and the command, in `__main__.py`, where `start(config) -> int` imports what it needs:
 
-    def main() -> NoReturn:
-        run_command("scaler_scheduler", "scheduler", SchedulerConfig, _run)  # from scaler_runtime.command
+    def main() -> None:
+        end_when_asked()  # from scaler_runtime.early_signals, which is all that the module imports
+        run_command("scaler_scheduler", "scheduler", SchedulerConfig, start)  # from scaler_runtime.command
 """
 
 import dataclasses

@@ -3,15 +3,19 @@
 Whoever owns it watches `filenos()`, calls `pump` when one is readable or after sending, and `flush` when it has sent.
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import zmq
 
 from scaler_protocol import codec
 from scaler_protocol.addresses import Address
 from scaler_protocol.errors import ProtocolError
-from scaler_protocol.messages import Heartbeat, Leave, Message
-from scaler_runtime.session import Identity, Session, SessionEvent
+from scaler_protocol.messages import Heartbeat, Leave, Message, Registered
+from scaler_runtime.dump import age
+from scaler_runtime.session import Identity, Session, SessionEvent, Up
+from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import DealerSocket, SendResult
 
 _RETRY_SECONDS = 0.01
@@ -34,15 +38,23 @@ class Connection:
         """When the scheduler was heard last, by the clock given to `pump`; None before the first time."""
         self.round_trip_seconds = 0.0
         """From the last heartbeat to its answer; zero before the first."""
+        self.dropped = 0
+        """Malformed messages since the start."""
         self._socket = DealerSocket(context, address)
         self._heartbeat_seconds = heartbeat_seconds
         self._beat_at = 0.0
         self._beaten_at: float | None = None  # of the heartbeat whose answer is awaited
         self._blocked = False
+        self._throttle = Throttle()
 
     def filenos(self) -> tuple[int, int]:
         """Return the descriptors to watch for reading."""
         return self._socket.filenos()
+
+    def describe(self, now: float) -> Iterator[str]:
+        """Return where it stands, for people."""
+        yield f"to {self.address}: {self.session}"
+        yield f"heard {age(self.heard_at, now)}, round trip {self.round_trip_seconds:.6f} s, dropped {self.dropped}"
 
     def pump(self, now: float) -> list[SessionEvent]:
         """Read everything that waits and return what it means."""
@@ -58,12 +70,24 @@ class Connection:
                 packet = codec.decode(frames)
                 events += self.session.on_packet(packet)
             except ProtocolError as error:
-                _log.warning("dropped a malformed message of the scheduler at %s: %s", self.address, error)
+                self.dropped += 1
+                if self._throttle.allows("malformed", now):
+                    _log.warning("dropped a malformed message of the scheduler at %s: %s", self.address, error)
+                events += self.session.on_malformed()
                 continue
             if self._beaten_at is not None and packet.messages and isinstance(packet.messages[0], Heartbeat):
                 self.round_trip_seconds = now - self._beaten_at
                 self._beaten_at = None
+        for event in events:
+            if isinstance(event, Up):
+                self._complete(event.registered)
         return events
+
+    def _complete(self, registered: Registered) -> None:
+        """A server that listens everywhere does not know by which name this peer reaches its machine."""
+        told = registered.object_storage_address
+        with contextlib.suppress(ValueError):
+            registered.object_storage_address = str(Address.from_string(told).seen_from(self.address))
 
     def send(self, message: Message) -> None:
         """Queue a message; `flush` hands it over. Before the first registration it is dropped."""

@@ -39,10 +39,11 @@ class PeerDetached:
 
 @dataclass(slots=True)
 class PeerLeft:
-    """A peer is gone for good: it said so, was silent for too long, or its connection stayed away."""
+    """A peer is gone for good: it said so (`orderly`), was silent for too long, or its connection stayed away."""
 
     peer: Peer
     reason: str
+    orderly: bool = False
 
 
 @dataclass(slots=True)
@@ -102,13 +103,43 @@ class Log:
 
 
 @dataclass(slots=True)
+class Vouch:
+    """Keep a peer's session without a sign of life of it, and without a connection, as long as it is vouched for."""
+
+    peer: Peer
+    vouched: bool
+
+
+@dataclass(slots=True)
+class EndSession:
+    """A peer shall not go on: it is told, if it is still there, and has left (`PeerLeft`)."""
+
+    peer: Peer
+    reason: str
+
+
+@dataclass(slots=True)
+class DeleteObjects:
+    """Have these objects removed from the object storage; nobody will ask for them."""
+
+    keys: list[bytes]
+
+
+@dataclass(slots=True)
+class DeleteOwner:
+    """Have all objects of this owner removed from the object storage."""
+
+    owner: bytes
+
+
+@dataclass(slots=True)
 class Stop:
     """End the program in order, after everything sent has left."""
 
     reason: str
 
 
-Effect = Send | Log | Stop
+Effect = Send | Log | Vouch | EndSession | DeleteObjects | DeleteOwner | Stop
 
 
 class Core(Protocol):

@@ -37,10 +37,26 @@ class Link:
         self._owed_messages = 0  # received since the last acknowledgement left
         self._owed_bytes = 0
 
+    def __str__(self) -> str:
+        """Return where it stands, for people."""
+        return (
+            f"sent {self._sent}, unacknowledged {len(self._flight)}, to be sent {len(self._outbox)}, together "
+            f"{self.unacknowledged_bytes} bytes, received {self.received}"
+        )
+
     def put(self, message: Message) -> None:
         """Queue a message."""
         self._outbox.append(message)
         self.unacknowledged_bytes += size_of(message)
+
+    @property
+    def unacknowledged_messages(self) -> int:
+        """How many messages are kept for the peer, sent or not."""
+        return len(self._flight) + len(self._outbox)
+
+    def unacknowledged(self) -> list[Message]:
+        """Return what is kept for the peer, in order."""
+        return [*self._flight, *self._outbox]
 
     @property
     def has_unsent(self) -> bool:

@@ -1,5 +1,6 @@
 """The log of a program: its formats, its files, its level. Set up once, before anything is logged."""
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -7,6 +8,7 @@ import sys
 import time
 from logging import Formatter, Handler, LogRecord, StreamHandler
 from pathlib import Path
+from typing import TextIO
 
 from scaler_protocol.addresses import Address
 from scaler_runtime.config import ConfigError
@@ -14,6 +16,7 @@ from scaler_runtime.options import SCREEN, LoggingConfig
 
 _SCREEN_FORMAT = "[%(level)s]%(asctime)s: %(message)s"
 _FILE_FORMAT = "[%(level)s]%(asctime)s:%(module)s:%(funcName)s:%(lineno)d: %(message)s"
+_COMPLAINT_SECONDS = 60.0
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S%z"
 _LEVELS = {"WARNING": "WARN", "ERROR": "EROR", "DEBUG": "DEBG", "CRITICAL": "CTIC"}
 _log = logging.getLogger(__name__)
@@ -50,6 +53,9 @@ class MidnightFileHandler(Handler):
     def __init__(self, path: str) -> None:
         """Open for appending; a file of an earlier day is renamed by the next record. `OSError` if it can't be."""
         self.path = Path(path).absolute()
+        self._lost = 0
+        self._reason = ""
+        self._complain_at = 0.0
         self._open()
         super().__init__()  # makes it known to the library, which a handler without a file must not be
         about = os.fstat(self._descriptor)
@@ -65,10 +71,28 @@ class MidnightFileHandler(Handler):
             if day > self._day:
                 self._turn_page()
                 self._day = day
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            self._write(data)
+        except OSError as error:
+            self._complain(error)
         except Exception:  # noqa: BLE001 - what can't be logged must not end the program (logging's own rule)
             self.handleError(record)
+
+    def _write(self, data: bytes) -> None:
+        if self._lost:  # what was written of the last line that found no room has no end
+            data = f"\n{self._lost} lines could not be written here: {self._reason}\n".encode() + data
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        self._lost = 0
+
+    def _complain(self, error: OSError) -> None:
+        """Say on stderr, now and then, that nothing can be written: the disk is full, say. It may be soon."""
+        self._lost += 1
+        self._reason = error.strerror or str(error)
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAINT_SECONDS
+            with contextlib.suppress(OSError):
+                os.write(2, f"cannot write to {self.path}: {self._reason}; log lines are lost\n".encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -104,6 +128,12 @@ class MidnightFileHandler(Handler):
             return False
 
 
+class _Screen(StreamHandler[TextIO]):
+    def handleError(self, record: LogRecord) -> None:  # noqa: N802 - the library's name
+        if not isinstance(sys.exc_info()[1], OSError):  # else nobody reads it, or its disk is full
+            super().handleError(record)
+
+
 class _Formatter(Formatter):
     def format(self, record: LogRecord) -> str:
         record.level = _LEVELS.get(record.levelname, record.levelname)
@@ -112,7 +142,7 @@ class _Formatter(Formatter):
 
 def _handler(path: str) -> Handler:
     if path == SCREEN:
-        screen = StreamHandler(sys.stdout)
+        screen = _Screen(sys.stdout)
         screen.setFormatter(_Formatter(_SCREEN_FORMAT, _DATE_FORMAT))
         return screen
     try:

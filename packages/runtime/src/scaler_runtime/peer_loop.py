@@ -65,6 +65,7 @@ class PeerLoop:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # closed with the loop itself, so that a late `wake` needs no lock to find out whether the number is still ours
         weakref.finalize(self, os.close, self._wake_fd).atexit = False
+        self._poll = select.poll()
         self._awake = False
         self._stopping = False
 
@@ -74,6 +75,10 @@ class PeerLoop:
             self._awake = True
             os.eventfd_write(self._wake_fd, 1)
 
+    def watch(self, descriptor: int) -> None:
+        """Make the loop call `on_wake` whenever a descriptor is readable. In the loop's thread, or before `run`."""
+        self._poll.register(descriptor, select.POLLIN)
+
     def stop(self) -> None:
         """End `run` after one more round: what was queued before is still sent."""
         self._stopping = True
@@ -82,16 +87,15 @@ class PeerLoop:
 
     def run(self) -> None:
         """Serve until stopped. An exception in the owner is logged and the loop goes on."""
-        poll = select.poll()
         for descriptor in (*self._connection.filenos(), self._wake_fd):
-            poll.register(descriptor, select.POLLIN)
+            self.watch(descriptor)
         while True:
             stopping = self._stopping
             self._awake = False
             self._round()
             if stopping:
                 return
-            for descriptor, _ in poll.poll(0 if self._awake else self._patience_ms()):
+            for descriptor, _ in self._poll.poll(0 if self._awake else self._patience_ms()):
                 if descriptor == self._wake_fd:
                     os.eventfd_read(self._wake_fd)
 

@@ -4,15 +4,18 @@ SIGINT and SIGTERM ask to stop; a second one ends at once. A child that is told 
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from scaler_runtime.dump import dump_on_signal, write_dump
+from scaler_runtime.early_signals import STOP_SIGNALS
 from scaler_runtime.options import ProcessConfig
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SECOND_SIGNAL_EXIT = 130
+_log = logging.getLogger(__name__)
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, int]]
 """Gets an event that is set when the program shall stop; returns the exit code."""
@@ -27,8 +30,14 @@ def run_program(main: Main, process: ProcessConfig, parent_pid: int | None = Non
 
     `parent_pid`: the process that started this one; when it ends, however it ends, so shall this program.
     """
-    with asyncio.Runner(loop_factory=_loop_factory(process.event_loop)) as runner:
-        return runner.run(_supervised(main, parent_pid))
+    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGUSR1)}
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(process.event_loop)) as runner:
+            return runner.run(_supervised(main, parent_pid))
+    finally:  # the loop leaves the system's own behaviour behind
+        for number, handler in before.items():
+            if handler is not None:  # else it was not Python that installed it
+                signal.signal(number, handler)
 
 
 async def _supervised(main: Main, parent_pid: int | None) -> int:
@@ -40,8 +49,13 @@ async def _supervised(main: Main, parent_pid: int | None) -> int:
             os._exit(_SECOND_SIGNAL_EXIT)
         stopping.set()
 
+    def dump() -> None:
+        # at once, even if the loop is stuck; the line waits, since this may interrupt another one
+        loop.call_soon_threadsafe(_log.warning, "%s", write_dump())
+
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal)
+    dump_on_signal(dump)
     parent = None if parent_pid is None else _watch(loop, parent_pid, stopping)
     try:
         return await main(stopping)

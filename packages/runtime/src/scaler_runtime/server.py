@@ -8,13 +8,25 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from scaler_protocol import codec
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import Message
-from scaler_runtime.core import Core, Effect, EndAsked, Event, Log, Send, Settle
+from scaler_runtime.core import (
+    Core,
+    DeleteObjects,
+    DeleteOwner,
+    Effect,
+    EndAsked,
+    EndSession,
+    Event,
+    Log,
+    Send,
+    Settle,
+    Vouch,
+)
 from scaler_runtime.sessions import Sessions
 from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import RouterSocket, SendResult
@@ -26,6 +38,18 @@ _SHOWN_BYTES = 8  # of a route, which a stranger can make long
 _log = logging.getLogger(__name__)
 
 
+class Objects(Protocol):
+    """Who removes objects from the object storage; neither call waits."""
+
+    def delete(self, keys: list[bytes]) -> None:
+        """Have objects removed."""
+        ...
+
+    def delete_owner(self, owner: bytes) -> None:
+        """Have all objects of an owner removed."""
+        ...
+
+
 class Server:
     """Runs a core behind a bound socket until the core, or `stop`, ends it."""
 
@@ -34,9 +58,10 @@ class Server:
         socket: RouterSocket,
         core: Core,
         sessions: Sessions,
+        objects: Objects | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take over a bound socket."""
+        """Take over a bound socket. Without `objects` nothing is removed."""
         self._socket = socket
         self.address = self._socket.address
         self.dropped = 0
@@ -46,6 +71,7 @@ class Server:
         """Messages of each kind since the start, repeated ones too."""
         self._core = core
         self._sessions = sessions
+        self._objects = objects
         self._clock = clock
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
         self._throttle = Throttle()
@@ -70,6 +96,10 @@ class Server:
             self._flush(self._clock())
             self._socket.close(int(_LINGER_SECONDS * 1000))
 
+    def describe_sessions(self, now: float) -> Iterable[str]:
+        """Return a line for each peer, for people."""
+        return self._sessions.describe(now)
+
     def stop(self) -> None:
         """End `run`."""
         self._stopped.set()
@@ -91,6 +121,9 @@ class Server:
         for descriptor in lost:  # after its last words: a peer that leaves closes at once
             if not self._is_connected(self._route_at.get(descriptor), now):
                 self._route_at.pop(descriptor, None)
+        for line in self._socket.watch(now):
+            if self._throttle.allows("gate", now):
+                _log.warning("%s", line)
         self._handle_all(self._sessions.expire(now), now)
         self._handle(Settle(), now)
         self._flush(now)
@@ -105,6 +138,10 @@ class Server:
         for message in packet.messages:
             self.received[type(message)] += 1
         self._handle_all(self._sessions.receive(route, packet, now), now)
+        for refusal in self._sessions.refusals:
+            if self._throttle.allows(refusal, now):
+                _log.warning("%s", refusal)
+        self._sessions.refusals.clear()
         if descriptor >= 0 and self._sessions.knows(route):
             former = self._route_at.get(descriptor)
             self._route_at[descriptor] = route
@@ -140,6 +177,16 @@ class Server:
             self._handle_all(self._sessions.send(effect.peer, effect.message), now)
         elif isinstance(effect, Log):
             _log.log(effect.level, "%s", effect.text)
+        elif isinstance(effect, Vouch):
+            self._sessions.vouch(effect.peer, vouched=effect.vouched, now=now)
+        elif isinstance(effect, EndSession):
+            self._handle_all(self._sessions.end(effect.peer, effect.reason), now)
+        elif isinstance(effect, DeleteObjects):
+            if self._objects is not None:
+                self._objects.delete(effect.keys)
+        elif isinstance(effect, DeleteOwner):
+            if self._objects is not None:
+                self._objects.delete_owner(effect.owner)
         else:
             _log.info("stopping: %s", effect.reason)
             self._stopped.set()
@@ -175,6 +222,7 @@ class Server:
         wakeups = [
             self._core.next_wakeup(),
             self._sessions.next_wakeup(),
+            self._socket.watch_at,
             now + _RETRY_SECONDS if self._blocked else None,
         ]
         due = min((at for at in wakeups if at is not None), default=None)

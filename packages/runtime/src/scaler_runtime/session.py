@@ -17,12 +17,17 @@ PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(slots=True)
 class Identity:
-    """Who this end is. `session_id` names it to everyone, `secret` proves it to the scheduler."""
+    """Who this end is. `session_id` names it to everyone, `secret` proves it to the scheduler.
+
+    `parent_worker` and `parent_incarnation` are of the worker's process that a client inside a task lives in.
+    """
 
     role: m.Role
     name: str
     session_id: bytes = field(default_factory=new_id)
     secret: bytes = field(default_factory=new_id)
+    parent_worker: str = ""
+    parent_incarnation: int = 0
 
 
 @dataclass(slots=True)
@@ -31,6 +36,8 @@ class Up:
 
     fresh: bool
     registered: m.Registered
+    unheard: list[m.Message] = field(default_factory=list[m.Message])
+    """Of a fresh start: what was said to a scheduler before this one, which did not confirm it. It is not repeated."""
 
 
 @dataclass(slots=True)
@@ -54,6 +61,9 @@ class Incoming:
 
 SessionEvent = Up | Down | Rejected | Incoming
 
+MAX_REPEATS = 3
+"""So often the scheduler is asked to repeat the same messages; then they cannot be read however often it does."""
+
 
 class Session:
     """See the module. `is_up` tells whether messages flow."""
@@ -65,6 +75,7 @@ class Session:
         self.is_up = False
         self._link = Link()
         self._control: list[m.Packet] = []
+        self._repeats = (0, 0)  # what had been received when a repetition was asked for, and how often
 
     def send(self, message: m.Message) -> None:
         """Queue a message for the scheduler instance that is known; before the first registration it is dropped."""
@@ -86,6 +97,11 @@ class Session:
         """Whether everything queued has been handed to the connection."""
         return not self._link.has_unsent and not self._control
 
+    def __str__(self) -> str:
+        """Return where it stands, for people."""
+        known = self.instance_id.hex()[:8] or "none"
+        return f"{'up' if self.is_up else 'down'}, scheduler instance {known}, {self._link}"
+
     def on_connected(self) -> None:
         """Register: a connection has just been made."""
         self.is_up = False
@@ -97,9 +113,22 @@ class Session:
         self._control.clear()
         return [Down()] if was_up else []
 
+    def on_malformed(self) -> list[SessionEvent]:
+        """Register again: a packet that came could not be read, the scheduler shall repeat it and all after it."""
+        received, times = self._repeats
+        self._repeats = (self._link.received, times + 1 if received == self._link.received else 1)
+        if self._repeats[1] > MAX_REPEATS:
+            self.is_up = False
+            self._control.clear()
+            return [Rejected("what the scheduler says cannot be read")]
+        self.on_connected()
+        return []
+
     def on_packet(self, packet: m.Packet) -> list[SessionEvent]:
         """Take in a packet of the scheduler's; the last ones of a connection may come after word of its end."""
         events: list[SessionEvent] = []
+        if self.is_up and self._link.has_gap_before(packet):
+            return self.on_malformed()
         for message in self._link.accept(packet):
             if isinstance(message, m.Heartbeat):
                 continue
@@ -132,13 +161,15 @@ class Session:
 
     def _on_registered(self, registered: m.Registered) -> Up:
         fresh = not registered.resumed or registered.instance_id != self.instance_id
+        unheard: list[m.Message] = []
         if fresh:
+            unheard = self._link.unacknowledged()
             self._link = Link()
             self.instance_id = registered.instance_id
         else:
             self._link.rewind(registered.received)
         self.is_up = True
-        return Up(fresh, registered)
+        return Up(fresh, registered, unheard)
 
     def _register(self) -> m.Register:
         return m.Register(
@@ -154,4 +185,6 @@ class Session:
             instance_id=self.instance_id,
             received=self._link.received,
             heartbeat_seconds=self._heartbeat_seconds,
+            parent_worker=self.identity.parent_worker,
+            parent_incarnation=self.identity.parent_incarnation,
         )

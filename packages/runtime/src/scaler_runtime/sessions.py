@@ -20,12 +20,18 @@ from scaler_runtime.core import (
     Received,
     Relieved,
 )
+from scaler_runtime.dump import age
 from scaler_runtime.link import Link
-from scaler_runtime.session import PYTHON_VERSION
+from scaler_runtime.session import MAX_REPEATS, PYTHON_VERSION
 
 CONGESTED_BYTES = 32 << 20
 RELIEVED_BYTES = 16 << 20
+MAX_PEERS = 50_000
+MAX_UNACKNOWLEDGED_MESSAGES = 600_000
+"""A peer that lets more pile up is sent away. No honest one does: a client's outcomes are fewer than its credit."""
+
 _CHECK_SECONDS = 1.0
+_SHOWN = 80  # characters of what a stranger says of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Patience:
 class _Session:
     peer: Peer
     role: str
+    name: str
     secret: bytes
     route: bytes | None
     heard_at: float
@@ -50,8 +57,18 @@ class _Session:
     link: Link = field(default_factory=Link)
     detached_at: float = 0.0
     congested: bool = False
+    vouched: bool = False
+    """Whether it is kept without a sign of life."""
     gap_at: int = -1
     """How much had been received at the last gap: another one there means that repeating does not help."""
+    repeats: tuple[int, int] = (0, 0)
+    """What the peer had when it registered again on the same connection, and how often it did with that."""
+
+    def may_repeat(self, received: int) -> bool:
+        """Whether to say again what comes after `received`: a few times, so that it costs a peer something to ask."""
+        place, times = self.repeats
+        self.repeats = (received, times + 1 if place == received else 1)
+        return self.repeats[1] <= MAX_REPEATS
 
 
 class Sessions:
@@ -65,15 +82,20 @@ class Sessions:
         max_unfinished_tasks: int,
         max_unfinished_bytes: int,
         object_storage_address: str = "",
+        max_peers: int = MAX_PEERS,
     ) -> None:
         self.instance_id = instance_id
         self._patience = patience
         self._told = (max_unfinished_tasks, max_unfinished_bytes, object_storage_address)
+        self._max_peers = max_peers
         self._by_peer: dict[Peer, _Session] = {}
         self._by_route: dict[bytes, _Session] = {}
         self._control: list[tuple[bytes, m.Packet]] = []
+        self._deferred: dict[bytes, m.Packet] = {}  # route -> the last answer that found its pipe full
         self._ready: dict[Peer, _Session] = {}  # has something to send and a connection
         self._next_check = 0.0
+        self.refusals: list[str] = []
+        """Who was not let in since somebody last cleared this, and why: a line each."""
 
     def __len__(self) -> int:
         return len(self._by_peer)
@@ -81,6 +103,15 @@ class Sessions:
     def knows(self, route: bytes) -> bool:
         """Whether a registered peer is behind this route."""
         return route in self._by_route
+
+    def describe(self, now: float) -> Iterator[str]:
+        """Return a line for each session, for people."""
+        for session in list(self._by_peer.values()):
+            state = "up" if session.route else "no connection"
+            yield (
+                f"{session.role} {session.name} {session.peer.hex()[:8]}: {state}, "
+                f"heard {age(session.heard_at, now)}, {session.link}{', congested' if session.congested else ''}"
+            )
 
     def receive(self, route: bytes, packet: m.Packet, now: float) -> list[Event]:
         """Take in a packet; from an unknown route only a registration counts."""
@@ -99,7 +130,7 @@ class Sessions:
                     self._control.append((route, session.link.unsequenced(m.Heartbeat())))
             elif isinstance(message, m.Leave):
                 self._forget(session)
-                events.append(PeerLeft(session.peer, message.reason))
+                events.append(PeerLeft(session.peer, message.reason, orderly=True))
                 return events
             else:
                 events.append(Received(session.peer, message))
@@ -115,6 +146,8 @@ class Sessions:
         session = self._by_peer.get(peer)
         if session is None:
             return []
+        if session.link.unacknowledged_messages >= MAX_UNACKNOWLEDGED_MESSAGES:
+            return self.end(peer, "it does not take what it is sent")
         session.link.put(message)
         if session.route is not None:
             self._ready[peer] = session
@@ -125,7 +158,8 @@ class Sessions:
 
     def outgoing(self) -> Iterator[tuple[bytes, m.Packet]]:
         """Give out what is to be sent. Answer a failed send with `unsend` or `unreachable` before the next one."""
-        control, self._control = self._control, []
+        control, self._control = [*self._deferred.items(), *self._control], []
+        self._deferred.clear()
         yield from control
         for peer in list(self._ready):
             session = self._ready.pop(peer)
@@ -146,7 +180,7 @@ class Sessions:
             session.link.unsend(packet)
             self._ready[session.peer] = session
         elif any(not isinstance(message, m.Heartbeat) for message in packet.messages):
-            self._control.append((route, packet))
+            self._deferred[route] = packet
 
     def drop(self, route: bytes, reason: str) -> list[Event]:
         """Forget the session behind a route."""
@@ -155,6 +189,24 @@ class Sessions:
             return []
         self._forget(session)
         return [PeerLeft(session.peer, reason)]
+
+    def vouch(self, peer: Peer, *, vouched: bool, now: float) -> None:
+        """Keep the session of a peer that cannot speak; its silence counts from the end of that on."""
+        session = self._by_peer.get(peer)
+        if session is not None and session.vouched is not vouched:
+            session.vouched = vouched
+            session.heard_at = session.detached_at = now
+            self._next_check = 0.0
+
+    def end(self, peer: Peer, reason: str) -> list[Event]:
+        """Tell a peer that it shall not go on, and forget it."""
+        session = self._by_peer.get(peer)
+        if session is None:
+            return []
+        if session.route is not None:
+            self._control.append((session.route, m.Packet(0, 0, [m.Refused(reason)])))
+        self._forget(session)
+        return [PeerLeft(peer, reason)]
 
     def unreachable(self, route: bytes, now: float) -> list[Event]:
         """There is no connection behind this route any more."""
@@ -211,6 +263,8 @@ class Sessions:
         refusal = self._refusal(route, register)
         if refusal:
             self._control.append((route, m.Packet(0, 0, [m.Refused(refusal)])))
+            who = f"{register.role[:_SHOWN]!r} {register.name[:_SHOWN]!r} on {register.host_name[:_SHOWN]!r}"
+            self.refusals.append(f"turned away {who}: {refusal}")
             return []
         known = self._by_peer.get(register.session_id)
         if known is None:
@@ -231,10 +285,20 @@ class Sessions:
         known = self._by_peer.get(register.session_id)
         if known is not None and not hmac.compare_digest(known.secret, register.secret):
             return "this session belongs to somebody else"
+        if known is None and len(self._by_peer) >= self._max_peers:
+            return f"the scheduler has {self._max_peers} peers already, it takes no more"
         return ""
 
     def _join(self, route: bytes, register: m.Register, now: float) -> list[Event]:
-        session = _Session(register.session_id, register.role, register.secret, route, now, register.heartbeat_seconds)
+        session = _Session(
+            peer=register.session_id,
+            role=register.role,
+            name=register.name,
+            secret=register.secret,
+            route=route,
+            heard_at=now,
+            heartbeat_seconds=register.heartbeat_seconds,
+        )
         self._by_peer[session.peer] = session
         self._by_route[route] = session
         self._next_check = 0.0
@@ -246,9 +310,11 @@ class Sessions:
         if not resumed and session.link.received:  # it forgot what it had said: for us it is a new peer
             self._forget(session)
             return [PeerLeft(session.peer, "it started again"), *self._join(route, register, now)]
-        if session.route != route:  # on the same connection nothing was lost
+        if session.route != route:
             if session.route is not None:
                 self._by_route.pop(session.route, None)
+            session.link.rewind(register.received)
+        elif session.may_repeat(register.received):  # a packet came that it could not read
             session.link.rewind(register.received)
         session.route = route
         session.heard_at = now
@@ -276,6 +342,8 @@ class Sessions:
 
     def _deadline(self, session: _Session) -> tuple[float, str]:
         """Return when the session ends unless something is heard of it, and why it would."""
+        if session.vouched:
+            return inf, ""
         patience = self._patience[session.role]
         silent_seconds = patience.silent_seconds
         if silent_seconds is not None:

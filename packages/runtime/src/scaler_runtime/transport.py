@@ -4,15 +4,18 @@ The only file that makes sockets. Frames go through untouched.
 """
 
 import contextlib
+import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from scaler_protocol.addresses import Address
+from scaler_runtime.gate import Gate
+from scaler_runtime.socket_file import SocketFile
 
 HIGH_WATER_MARK = 1000
 MAX_FRAME_BYTES = 64 << 20
@@ -23,6 +26,7 @@ _HEARTBEAT_TIMEOUT_MS = 10_000
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 1000
 _BACKLOG = 1024
+_FRAME_HEADER_BYTES = 9  # at most (ZMTP 3.1)
 _LOCALHOST = "127.0.0.1"
 _FEED_HIGH_WATER_MARK = 4
 _MAX_SUBSCRIPTION_BYTES = 1024
@@ -59,16 +63,17 @@ class RouterSocket:
         self._socket = _socket(context, zmq.ROUTER, high_water_mark, max_frame_bytes)
         self._socket.set(zmq.ROUTER_MANDATORY, 1)
         self._socket.set(zmq.BACKLOG, _BACKLOG)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._gate = Gate(self._socket)
+        self._file = _file_of(address)
         try:
-            self.address = _bind(self._socket, address)
+            self.address = _bind(self._socket, address, self._file)
         except BindError:
             self.close()
             raise
 
     def filenos(self) -> tuple[int, int]:
         """Return the descriptors to watch for reading; both are edge-triggered: read until there is nothing."""
-        return self._socket.fileno(), self._monitor.fileno()
+        return self._socket.fileno(), self._gate.fileno()
 
     def receive(self, known: Callable[[bytes], bool]) -> tuple[bytes, list[bytes], int] | None:
         """Return (route, frames, descriptor of the connection), or None if nothing waits.
@@ -79,12 +84,16 @@ class RouterSocket:
             route = self._socket.recv(zmq.NOBLOCK)
         except zmq.Again:
             return None
-        if known(route):
-            return route, self._socket.recv_multipart(), -1
+        connection = self._gate.of(route)
+        if connection is not None:
+            frames = self._socket.recv_multipart()
+            connection.size += sum(map(len, frames)) + _FRAME_HEADER_BYTES * (len(frames) + 1)
+            return route, frames, -1 if known(route) else connection.descriptor
         parts = self._socket.recv_multipart(copy=False)
         descriptor = -1
         with contextlib.suppress(zmq.ZMQError):
             descriptor = int(parts[0].get(zmq.SRCFD))
+            self._gate.attach(route, descriptor)
         return route, [part.bytes for part in parts], descriptor
 
     def send(self, route: bytes, frames: Frames) -> SendResult:
@@ -101,7 +110,16 @@ class RouterSocket:
 
     def lost_connections(self) -> list[int]:
         """Return the descriptors of connections that ended since the last call; the system uses numbers again."""
-        return [value for _, value in _drain_monitor(self._monitor)]
+        return self._gate.lost_connections()
+
+    def watch(self, now: float) -> Iterator[str]:
+        """Keep strangers from filling this process; returns lines for the log. Wanted at `watch_at`."""
+        return self._gate.watch(now)
+
+    @property
+    def watch_at(self) -> float | None:
+        """When `watch` is wanted at the latest."""
+        return self._gate.watch_at
 
     def has_input(self) -> bool:
         """Whether a message waits. Must be asked after every send: a send may swallow the edge."""
@@ -109,8 +127,9 @@ class RouterSocket:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close; up to `linger_ms` milliseconds are spent on delivering what was sent."""
-        self._socket.disable_monitor()
-        self._monitor.close(0)
+        if self._file is not None:
+            self._file.remove()  # while it is still ours: who binds the path next must find nobody there
+        self._gate.close()
         self._socket.close(linger_ms)
 
 
@@ -170,22 +189,25 @@ class PubSocket:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", address: Address) -> None:
         """Bind; raises `BindError`."""
         self._socket = _socket(context, zmq.XPUB, _FEED_HIGH_WATER_MARK, _MAX_SUBSCRIPTION_BYTES)
+        self._file = _file_of(address)
         self._socket.set(zmq.XPUB_VERBOSE, 1)  # word of every subscription: a first one in odd frames would hide others
+        self._gate = Gate(self._socket)
         try:
-            self.address = _bind(self._socket, address)
+            self.address = _bind(self._socket, address, self._file)
         except BindError:
             self.close()
             raise
 
-    def fileno(self) -> int:
-        """Return the descriptor to watch for reading; it is edge-triggered: read until there is nothing."""
-        return self._socket.fileno()
+    def filenos(self) -> tuple[int, int]:
+        """Return the descriptors to watch for reading; both are edge-triggered: read until there is nothing."""
+        return self._socket.fileno(), self._gate.fileno()
 
     def subscription_changes(self) -> list[bool]:
         """Return what happened since the last call: True when one more listens, False when nobody does any more.
 
         After many at once `has_input` is still true: call again.
         """
+        self._gate.lost_connections()
         changes: list[bool] = []
         with contextlib.suppress(zmq.Again):
             for _ in range(_SUBSCRIPTIONS_PER_TURN):
@@ -193,6 +215,15 @@ class PubSocket:
                 if frames[0] in _SUBSCRIPTIONS:  # to everything; nothing else is published
                     changes.append(_SUBSCRIPTIONS[frames[0]])
         return changes
+
+    def watch(self, now: float) -> Iterator[str]:
+        """Keep strangers from filling this process; returns lines for the log. Wanted at `watch_at`."""
+        return self._gate.watch(now)
+
+    @property
+    def watch_at(self) -> float | None:
+        """When `watch` is wanted at the latest."""
+        return self._gate.watch_at
 
     def send(self, frame: bytes) -> None:
         """Publish, without waiting."""
@@ -205,6 +236,9 @@ class PubSocket:
 
     def close(self) -> None:
         """Close; what has not left is dropped."""
+        if self._file is not None:
+            self._file.remove()
+        self._gate.close()
         self._socket.close(0)
 
 
@@ -236,24 +270,43 @@ class SubSocket:
 
 def can_bind(address: Address) -> bool:
     """Whether nobody listens on this address at this moment: another process is going to."""
-    if address.transport == "ipc":
-        return True  # a path is its owner's
-    host = _LOCALHOST if address.host == "localhost" else address.host
     with contextlib.suppress(OSError, OverflowError):
-        family, kind, protocol, _, place = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-            probe.listen(1)
-            return True
+        _probe(address)
+        return True
     return False
 
 
-def _bind(bound: "zmq.Socket[bytes]", address: Address) -> Address:
+def is_taken(address: Address) -> bool:
+    """Whether somebody listens on this address at this moment. What else may be wrong with it is not looked at."""
+    try:
+        _probe(address)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _probe(address: Address) -> None:
+    if address.transport == "ipc":
+        with SocketFile(address.host).claimed():
+            return
+    host = _LOCALHOST if address.host == "localhost" else address.host
+    family, kind, protocol, _, place = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+        probe.listen(1)
+
+
+def _file_of(address: Address) -> SocketFile | None:
+    return SocketFile(address.host) if address.transport == "ipc" else None
+
+
+def _bind(bound: "zmq.Socket[bytes]", address: Address, file: SocketFile | None) -> Address:
     """Bind a socket and return the address with the real port."""
     try:
-        bound.bind(_bindable(address))
-    except zmq.ZMQError as error:
+        with contextlib.nullcontext() if file is None else file.claimed():
+            bound.bind(_bindable(address))
+    except (OSError, zmq.ZMQError) as error:
         raise BindError(f"cannot listen on {address}: {os.strerror(error.errno or 0)}") from error
     if address.port != 0:
         return address

@@ -30,6 +30,7 @@ from scaler_runtime.zygote_events import (
     Started,
     ZygoteEnded,
     ZygoteEvent,
+    receive,
     send,
 )
 from scaler_runtime.zygote_process import flush_output, serve
@@ -40,7 +41,7 @@ _PATIENCE_SECONDS = 5.0
 """How long the zygote may take to end beyond the grace of its children."""
 
 _PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[4:]; from scaler_runtime.zygote_process import main; main(*sys.argv[1:4])"
+    "import sys; sys.path[:] = sys.argv[5:]; from scaler_runtime.zygote_process import main; main(*sys.argv[1:5])"
 )
 _MAX_DESCRIPTORS = 8
 
@@ -51,19 +52,27 @@ class Zygote:
     All methods may be called from several threads. Nothing happens by calls after `ZygoteEnded`.
     """
 
-    def __init__(self, preload: Sequence[str], *, fork: bool = False, descriptors: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        preload: Sequence[str],
+        *,
+        fork: bool = False,
+        descriptors: Sequence[int] = (),
+        orphan_seconds: float = 0.0,
+    ) -> None:
         """Start a fresh interpreter with this one's `sys.path`, or with `fork` a copy of this process.
 
         `preload` are modules that the children need; `descriptors` stay open in the zygote and its children.
-        `fork` is for processes with one thread only, before they make a ZeroMQ context.
+        `fork` is for processes with one thread only, before they make a ZeroMQ context. When this process ends, however
+        it ends, so do the children: by SIGKILL, after SIGTERM and `orphan_seconds` if there are any.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket = ours
         self._process: subprocess.Popen[bytes] | None = None
         if fork:
-            self.pid = _fork(ours, theirs, preload)
+            self.pid = _fork(ours, theirs, preload, orphan_seconds)
         else:
-            self._process = _spawn(theirs, preload, descriptors)
+            self._process = _spawn(theirs, preload, descriptors, orphan_seconds)
             self.pid = self._process.pid
         theirs.close()
         self._pidfd = os.pidfd_open(self.pid)
@@ -85,12 +94,24 @@ class Zygote:
         """Return a descriptor that is readable when `events` has something to do."""
         return self._poll.fileno()
 
-    def start(self, key: str, target: str, arguments: object, descriptors: Sequence[int] = ()) -> None:
+    def start(
+        self,
+        key: str,
+        target: str,
+        arguments: object,
+        descriptors: Sequence[int] = (),
+        *,
+        ends_when_asked: bool = False,
+        keeps_stderr: bool = False,
+    ) -> None:
         """Fork a child that calls `target`, "package.module:function", with (arguments, channel).
 
-        Raises `ValueError` for arguments of more than 128 KiB. `descriptors` arrive as `channel.descriptors`.
+        Raises `ValueError` for arguments of more than 128 KiB. `descriptors` arrive as `channel.descriptors`. With
+        `ends_when_asked`, SIGTERM makes its exit code 0 also before the target has handlers of its own. With
+        `keeps_stderr`, its standard error is a pipe to the zygote, which passes it on and keeps the end for `Ended`.
         """
-        self._send(Start(key, target, pickle.dumps(arguments)), tuple(descriptors))
+        start = Start(key, target, pickle.dumps(arguments), ends_when_asked, keeps_stderr)
+        self._send(start, tuple(descriptors))
 
     def signal(self, key: str, number: int) -> None:
         """Send a signal to the process group of a child; nothing happens when it has ended."""
@@ -165,16 +186,24 @@ class Zygote:
             return
         self._flush()
         ended = bool(self._over.poll(0))  # asked first, so that nothing said before is missed
-        while (data := self._receive()) is not None:
-            self._take(pickle.loads(data))
+        while (received := self._receive()) is not None:
+            data, descriptors = received
+            event: ZygoteEvent = pickle.loads(data)
+            if descriptors and isinstance(event, Said):
+                event.descriptors = tuple(descriptors)
+            self._take(event)
         if ended:
             self._end()
 
-    def _receive(self) -> bytes | None:
-        """Return one message, None if there is none; at the end of the stream the socket is not watched any more."""
+    def _receive(self) -> tuple[bytes, list[int]] | None:
+        """Return one message and the descriptors with it, None if there is none.
+
+        At the end of the stream the socket is not watched any more.
+        """
         while True:
             try:
-                data = self._socket.recv(MAX_MESSAGE_BYTES, socket.MSG_DONTWAIT)
+                flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+                data, descriptors = receive(self._socket, _MAX_DESCRIPTORS, flags)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -182,7 +211,7 @@ class Zygote:
                     raise
                 continue
             if data:
-                return data
+                return data, descriptors
             with suppress(FileNotFoundError):
                 self._poll.unregister(self._socket)
             return None
@@ -219,8 +248,11 @@ def describe_status(status: int) -> str:
         return f"signal {-status}"
 
 
-def _spawn(theirs: socket.socket, preload: Sequence[str], descriptors: Sequence[int]) -> "subprocess.Popen[bytes]":
-    arguments = [str(theirs.fileno()), str(os.getpid()), ",".join(preload), *map(str, sys.path)]
+def _spawn(
+    theirs: socket.socket, preload: Sequence[str], descriptors: Sequence[int], orphan_seconds: float
+) -> "subprocess.Popen[bytes]":
+    about = (theirs.fileno(), os.getpid(), ",".join(preload), orphan_seconds)
+    arguments = [*map(str, about), *map(str, sys.path)]
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
@@ -229,7 +261,7 @@ def _spawn(theirs: socket.socket, preload: Sequence[str], descriptors: Sequence[
     )
 
 
-def _fork(ours: socket.socket, theirs: socket.socket, preload: Sequence[str]) -> int:
+def _fork(ours: socket.socket, theirs: socket.socket, preload: Sequence[str], orphan_seconds: float) -> int:
     if threading.active_count() != 1:
         names = ", ".join(thread.name for thread in threading.enumerate())
         raise RuntimeError(f"a process with several threads cannot be forked: {names}")
@@ -241,7 +273,7 @@ def _fork(ours: socket.socket, theirs: socket.socket, preload: Sequence[str]) ->
     try:
         ours.close()
         os.setsid()
-        serve(theirs, owner, preload)
+        serve(theirs, owner, preload, orphan_seconds)
     finally:  # never back into the owner's program
         os._exit(1)
 

@@ -30,6 +30,8 @@ class Ended:
     pid: int
     exit_code: int | None
     signal: int | None
+    stderr_tail: bytes = b""
+    """The end of what it wrote to its standard error, if that was kept."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Said:
 
     key: str
     message: object
+    descriptors: tuple[int, ...] = ()
+    """Those that came with it; whoever gets the event closes them."""
 
 
 @dataclass(slots=True)
@@ -60,6 +64,10 @@ class Start:
     key: str
     target: str
     arguments: bytes
+    ends_when_asked: bool = False
+    """SIGTERM ends it in order also before the target has handlers of its own."""
+    keeps_stderr: bool = False
+    """Its standard error goes through the zygote, which keeps the end of it."""
 
 
 @dataclass(slots=True)
@@ -100,22 +108,29 @@ def receive(connection: socket.socket, max_descriptors: int, flags: int = 0) -> 
 class Channel:
     """A child's way to the owner of its zygote."""
 
-    def __init__(self, key: str, connection: socket.socket, descriptors: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, key: str, connection: socket.socket, descriptors: tuple[int, ...] = (), owner_pid: int = 0
+    ) -> None:
         self._key = key
         self._connection = connection
         self.descriptors = descriptors
         """The descriptors that came with the start; whoever uses them closes them."""
+        self.owner_pid = owner_pid
+        """The process that has the zygote, and that the child says everything to."""
 
-    def say(self, message: object) -> None:
-        """Send a picklable message of up to 128 KiB. An owner that is gone does not hear it: the child ends anyway."""
-        self.send(Said(self._key, message))
+    def say(self, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Send a picklable message of up to 128 KiB, with copies of descriptors.
 
-    def send(self, event: ZygoteEvent) -> None:
+        An owner that is gone does not hear it: the child ends anyway.
+        """
+        self.send(Said(self._key, message), descriptors)
+
+    def send(self, event: ZygoteEvent, descriptors: Sequence[int] = ()) -> None:
         """Send an event."""
         data = pickle.dumps(event)
         if len(data) > MAX_MESSAGE_BYTES:
             raise ValueError(f"a message of {len(data)} bytes, more than {MAX_MESSAGE_BYTES}")
         try:
-            self._connection.send(data, socket.MSG_NOSIGNAL)
+            send(self._connection, data, descriptors, socket.MSG_NOSIGNAL)
         except ConnectionError:
             return

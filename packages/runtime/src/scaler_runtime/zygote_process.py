@@ -24,6 +24,9 @@ from math import ceil
 from types import FrameType
 from typing import NoReturn
 
+from scaler_runtime.dump import add_sections, dump_on_signal, forget_sections, write_dump
+from scaler_runtime.early_signals import end_when_asked
+from scaler_runtime.stderr_relay import StderrRelay
 from scaler_runtime.zygote_events import (
     Channel,
     Close,
@@ -40,20 +43,22 @@ from scaler_runtime.zygote_events import (
 
 MAX_DESCRIPTORS = 8
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_LAST_WORDS_SECONDS = 0.2  # at the end, for a standard error that is slow
 _OWN_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(descriptor: str, owner_pid: str, preload: str) -> NoReturn:
+def main(descriptor: str, owner_pid: str, preload: str, orphan_seconds: str) -> NoReturn:
     """Run a zygote that was started as a program of its own."""
     sys.argv[1:] = []
-    serve(socket.socket(fileno=int(descriptor)), int(owner_pid), [name for name in preload.split(",") if name])
+    modules = [name for name in preload.split(",") if name]
+    serve(socket.socket(fileno=int(descriptor)), int(owner_pid), modules, float(orphan_seconds))
 
 
-def serve(connection: socket.socket, owner_pid: int, preload: Sequence[str]) -> NoReturn:
+def serve(connection: socket.socket, owner_pid: int, preload: Sequence[str], orphan_seconds: float = 0.0) -> NoReturn:
     """Import what is to be shared, then serve the owner until it is gone or asks to end. Ends this process."""
     try:
-        _ZygoteProcess(connection, owner_pid).run(preload)
+        _ZygoteProcess(connection, owner_pid, orphan_seconds).run(preload)
     except BaseException:  # noqa: BLE001 - nothing may return into a forked owner's program
         traceback.print_exc()
         os._exit(1)
@@ -67,12 +72,16 @@ def flush_output() -> None:
 
 
 class _ZygoteProcess:
-    def __init__(self, connection: socket.socket, owner_pid: int) -> None:
+    def __init__(self, connection: socket.socket, owner_pid: int, orphan_seconds: float) -> None:
         self._connection = connection
+        self._owner_pid = owner_pid
         self._owner = _watch(owner_pid)
+        self._orphan_seconds = orphan_seconds
+        self._is_orphan = False
         self._pids: dict[str, int] = {}
         self._keys: dict[int, str] = {}
         self._outbox: deque[bytes] = deque()
+        self._relay = StderrRelay()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._terminated = False
         self._kill_at: float | None = None  # set while closing
@@ -86,18 +95,25 @@ class _ZygoteProcess:
         poll = select.poll()
         for descriptor in (self._owner, self._wake_read, self._connection.fileno()):
             poll.register(descriptor, select.POLLIN)
+        self._relay.register(poll)
         while True:
-            poll.modify(self._connection, select.POLLIN | select.POLLOUT if self._outbox else select.POLLIN)
+            if self._is_orphan:  # only its children are left to listen to
+                poll = select.poll()
+                poll.register(self._wake_read, select.POLLIN)
+            else:
+                poll.modify(self._connection, select.POLLIN | select.POLLOUT if self._outbox else select.POLLIN)
             for descriptor, _ in poll.poll(self._patience_ms()):
                 if descriptor == self._owner:
-                    self._kill_all()
+                    self._lose_owner()
             with suppress(BlockingIOError):
                 os.read(self._wake_read, 4096)
             if self._terminated:
                 self._kill_all()
             self._reap()
-            self._obey()
-            self._flush()
+            self._relay.turn()
+            if not self._is_orphan:
+                self._obey()
+                self._flush()
             self._close_when_due()
 
     # ---- beginning
@@ -108,6 +124,11 @@ class _ZygoteProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _do_nothing)
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        add_sections({"children": lambda: [f"{pid} {key}" for key, pid in self._pids.items()]})
+        dump_on_signal(self._on_dump_asked)
+
+    def _on_dump_asked(self) -> None:
+        os.write(2, f"{write_dump()}\n".encode())
 
     def _on_sigterm(self, _number: int, _frame: FrameType | None) -> None:
         self._terminated = True
@@ -132,9 +153,10 @@ class _ZygoteProcess:
             except BlockingIOError:
                 return
             except ConnectionError:
-                self._kill_all()
+                data, descriptors = b"", []
             if not data:
-                self._kill_all()
+                self._lose_owner()
+                return
             command: Command = pickle.loads(data)
             if isinstance(command, Start):
                 if not self._closing:
@@ -151,20 +173,25 @@ class _ZygoteProcess:
     def _fork(self, command: Start, descriptors: tuple[int, ...]) -> None:
         flush_output()
         zygote = os.getpid()
+        stderr: int | None = None
         signal.pthread_sigmask(signal.SIG_BLOCK, _OWN_SIGNALS)  # none may meet the zygote's handlers in the child
         try:
+            stderr = self._relay.open(command.key) if command.keeps_stderr else None
             pid = os.fork()
         except OSError as error:
             self._put(Said(command.key, ("failed", f"cannot fork: {error.strerror}")))
-            self._put(Ended(command.key, 0, 1, None))
+            self._put(Ended(command.key, 0, 1, None, self._relay.end(command.key)))
             return
         else:
             if pid == 0:
                 for descriptor in (self._owner, self._wake_read, self._wake_write):
                     os.close(descriptor)
-                _be_child(command, Channel(command.key, self._connection, descriptors), zygote)
+                self._relay.be_child(stderr)
+                _be_child(command, Channel(command.key, self._connection, descriptors, self._owner_pid), zygote)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _OWN_SIGNALS)
+            if stderr is not None:
+                os.close(stderr)
         self._pids[command.key] = pid
         self._keys[pid] = command.key
 
@@ -183,7 +210,8 @@ class _ZygoteProcess:
             key = self._keys.pop(found.si_pid, None)
             if key is not None:  # else a leftover of an imported module
                 del self._pids[key]
-                self._put(Ended(key, found.si_pid, code if code >= 0 else None, -code if code < 0 else None))
+                tail = self._relay.end(key)
+                self._put(Ended(key, found.si_pid, code if code >= 0 else None, -code if code < 0 else None, tail))
 
     # ---- end
 
@@ -193,10 +221,20 @@ class _ZygoteProcess:
         for pid in self._keys:
             _signal_group(pid, signal.SIGTERM)
 
+    def _lose_owner(self) -> None:
+        """End the children of an owner that has ended: at once, or in order where they have been granted time."""
+        if not self._orphan_seconds:
+            self._kill_all()
+        self._is_orphan = True
+        self._outbox.clear()
+        if not self._closing:
+            self._close(Close(self._orphan_seconds))
+
     def _close_when_due(self) -> None:
         if not self._closing:
             return
         if not self._keys and not self._outbox:
+            self._relay.finish(_LAST_WORDS_SECONDS)
             os._exit(0)
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
@@ -209,12 +247,14 @@ class _ZygoteProcess:
         for pid in self._keys:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+        self._relay.finish(_LAST_WORDS_SECONDS)
         os._exit(0)
 
     # ---- words to the owner
 
     def _put(self, event: ZygoteEvent) -> None:
-        self._outbox.append(pickle.dumps(event))
+        if not self._is_orphan:
+            self._outbox.append(pickle.dumps(event))
 
     def _flush(self) -> None:
         while self._outbox:
@@ -223,7 +263,8 @@ class _ZygoteProcess:
             except BlockingIOError:
                 return
             except ConnectionError:
-                self._kill_all()
+                self._lose_owner()
+                return
             self._outbox.popleft()
 
     def _patience_ms(self) -> int | None:
@@ -260,7 +301,7 @@ def _be_child(command: Start, channel: Channel, zygote_pid: int) -> NoReturn:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != zygote_pid:  # it ended before it could be told
             os._exit(1)
-        _reset_signals()
+        _reset_signals(ends_when_asked=command.ends_when_asked)
         _reseed()
         channel.send(Started(command.key, os.getpid()))
         code = _call(command, channel)
@@ -273,12 +314,16 @@ def _be_child(command: Start, channel: Channel, zygote_pid: int) -> NoReturn:
         os._exit(code)
 
 
-def _reset_signals() -> None:
+def _reset_signals(*, ends_when_asked: bool) -> None:
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):  # the zygote's, or an imported module's
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the child has something to write down
+    forget_sections()
+    if ends_when_asked:
+        end_when_asked()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _OWN_SIGNALS)
 
 

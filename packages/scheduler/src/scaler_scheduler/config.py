@@ -37,7 +37,7 @@ class SchedulerConfig(Options):
     ]
     object_storage_address: Annotated[
         Address | None,
-        Option("object storage that runs already", "-osa", CONNECTABLE, default_text="none: values travel in messages"),
+        Option("object storage that runs already", "-osa", CONNECTABLE, default_text="one is started at port + 1"),
     ] = None
     monitor_address: Annotated[
         Address | None, Option("where to listen for monitors", "-ma", AN_ADDRESS, default_text="port + 2")

@@ -14,7 +14,7 @@ from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import PubSocket
 from scaler_scheduler.core.report import ProcessFigures, make_report
 from scaler_scheduler.core.state import State
-from scaler_scheduler.storage_figures import StorageFigures
+from scaler_scheduler.storage_line import StorageLine
 
 if TYPE_CHECKING:
     import psutil
@@ -31,7 +31,7 @@ class Monitor:
         socket: PubSocket,
         state: State,
         server: Server,
-        storage: StorageFigures,
+        storage: StorageLine,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take over a bound socket."""
@@ -42,15 +42,20 @@ class Monitor:
         self._clock = clock
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Wait for somebody to listen."""
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_input)
+        for descriptor in self._socket.filenos():
+            asyncio.get_running_loop().add_reader(descriptor, self._on_input)
         self._on_input()
 
     def close(self) -> None:
         """Stop publishing and close the socket."""
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        for descriptor in self._socket.filenos():
+            asyncio.get_running_loop().remove_reader(descriptor)
+        if self._watcher is not None:
+            self._watcher.cancel()
         self._pause()
         self._socket.close()
 
@@ -62,12 +67,25 @@ class Monitor:
             self._publish()
         if self._socket.has_input():
             asyncio.get_running_loop().call_soon(self._on_input)
+        if self._watcher is None:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look at the connections again and again, as long as there is one."""
+        self._watcher = None
+        now = self._clock()
+        for line in self._socket.watch(now):
+            if self._throttle.allows("gate", now):
+                _log.warning("monitors: %s", line)
+        due = self._socket.watch_at
+        if due is not None:
+            self._watcher = asyncio.get_running_loop().call_later(max(0.0, due - now), self._watch)
 
     def _publish(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(PERIOD_SECONDS, self._publish)
         now = self._clock()
-        self._storage.ask(now)
+        self._storage.ask()
         try:
             self._socket.send(codec.encode_monitor(make_report(self._state, self._figures(), now)))
         except ProtocolError as error:  # a figure that a host made up
@@ -80,7 +98,6 @@ class Monitor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._storage.close()
 
     @cached_property
     def _process(self) -> "psutil.Process":

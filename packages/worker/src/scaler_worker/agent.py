@@ -5,8 +5,8 @@ Says hello, takes slices in, gives them back, sends what the main thread has fin
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scaler_protocol import messages as m
@@ -14,7 +14,10 @@ from scaler_protocol.batch import U32, U64, column, numbers
 from scaler_runtime.session import Incoming, Rejected, SessionEvent, Up
 from scaler_worker.executor import FLUSH_SECONDS
 from scaler_worker.functions import Functions
+from scaler_worker.held import end_of, held_slices
 from scaler_worker.outcomes import Outcomes
+from scaler_worker.output import MAX_UNSENT_BYTES as MAX_UNSENT_OUTPUT_BYTES
+from scaler_worker.output import Output
 from scaler_worker.workload import Piece, Workload
 
 MAX_UNSENT_BYTES = 64 << 20
@@ -39,6 +42,7 @@ class Agent:
         hello: m.WorkerHello,
         workload: Workload,
         outcomes: Outcomes,
+        output: Output,
         *,
         send: Callable[[m.Message], None],
         unacknowledged_bytes: Callable[[], int],
@@ -48,6 +52,7 @@ class Agent:
         self._hello = hello
         self._workload = workload
         self._outcomes = outcomes
+        self._output = output
         self._send = send
         self._unacknowledged_bytes = unacknowledged_bytes
         self._longest_nap_seconds = 2 * heartbeat_seconds + 1
@@ -58,8 +63,10 @@ class Agent:
             m.ForgetFunctions: self._on_forget,
             m.AssignSlice: self._on_slice,
             m.RecallSlices: self._on_recall,
+            m.HoldOutput: self._on_hold_output,
             m.Shutdown: self._on_shutdown,
         }
+        self._answered = (0, 0)  # the slice of the last outcome that was sent, and the task after it
         self._room = threading.Event()
         self._room.set()
         self._heard_at: float | None = None
@@ -89,6 +96,8 @@ class Agent:
         """Send what is finished; notice that the scheduler, last heard at `heard_at`, has been silent for too long."""
         self.is_armed = False  # before looking: what the main thread adds from now on, it announces itself
         self._flush()
+        for written in self._output.turn(now, has_room=self._unacknowledged_bytes() <= MAX_UNSENT_OUTPUT_BYTES):
+            self._send(written)
         self.flushed_at = now
         self.is_armed = self._outcomes.has_unsent or self._workload.has_neighbours()
         if self._unacknowledged_bytes() <= MAX_UNSENT_BYTES:
@@ -99,17 +108,28 @@ class Agent:
 
     def next_wakeup(self) -> float | None:
         """Return when `on_wake` is wanted at the latest."""
-        if self.is_armed:
-            return self.flushed_at + FLUSH_SECONDS
-        return None if self._heard_at is None else self._heard_at + self._death_timeout_seconds
+        flush_at = self.flushed_at + FLUSH_SECONDS if self.is_armed else None
+        silence_ends = None if self._heard_at is None else self._heard_at + self._death_timeout_seconds
+        wakeups = (flush_at, silence_ends, self._output.next_wakeup())
+        return min((at for at in wakeups if at is not None), default=None)
+
+    def describe(self) -> Iterator[str]:
+        """Return where it stands, a line at a time, for people."""
+        yield f"armed {self.is_armed}, flushed at {self.flushed_at:.3f}, heard at {self._heard_at}, end {self.end}"
+        yield f"outcomes that wait: {self._outcomes.size} bytes"
+        yield from self._workload.describe()
 
     def wait_for_room(self) -> None:
         """Wait, on the main thread, while the scheduler has too much to take in."""
         self._room.wait()
 
-    def _flush(self) -> None:
-        for results in self._outcomes.take():
-            self._send(results)
+    def _flush(self, send: Callable[[m.Message], None] | None = None) -> None:
+        """Send outcomes, and before them what these tasks have written."""
+        results = self._outcomes.take()
+        for message in (*self._output.drain(), *results) if results else ():
+            (send or self._send)(message)
+        if results:
+            self._answered = end_of(results[-1])
 
     def _check_silence(self, now: float, heard_at: float | None) -> None:
         """Count silence from the last word, or from the beginning, without the time that this process stood still."""
@@ -130,10 +150,18 @@ class Agent:
             _log.warning("%s", up.registered.warning)
         self.registered = up.registered
         if up.fresh:
-            self._workload.drop_all()
-            self._outcomes.take()
-            self._functions.forget_all()
-            self._send(self._hello)
+            self._start_anew(up.unheard)
+
+    def _start_anew(self, unheard: list[m.Message]) -> None:
+        """Greet a scheduler that knows nothing, and tell it what was finished unheard and what runs."""
+        running = self._workload.keep_running()
+        self._flush(unheard.append)
+        said = [message for message in unheard if isinstance(message, m.TaskResults | m.TaskOutput)]
+        self._functions.forget_all()
+        self._output.hold_nothing()
+        self._send(replace(self._hello, held=held_slices(said, running, self._answered)))
+        for message in said:
+            self._send(message)
 
     def _on_function(self, message: m.DefineFunction) -> None:
         self._functions.define(message.function_id, message.name, message.payload)
@@ -153,6 +181,9 @@ class Agent:
         if known:
             slice_ids, limits = zip(*known, strict=True)
             self._send(m.SlicesReturned(column(U64, slice_ids), column(U32, limits)))
+
+    def _on_hold_output(self, message: m.HoldOutput) -> None:
+        self._output.hold(message.client_id, is_held=message.is_held)
 
     def _on_shutdown(self, message: m.Shutdown) -> None:
         self.end = End(0, f"the scheduler ends this worker: {message.reason}")

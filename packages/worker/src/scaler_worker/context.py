@@ -1,5 +1,7 @@
 """What tasks may ask about their place, made once for a process: most tasks never ask."""
 
+from scaler_client import context
+from scaler_client.agent import go_on_all
 from scaler_client.context import TaskContext, task_id_of
 from scaler_worker.record import TASK, Record
 from scaler_worker.workload import Piece
@@ -20,6 +22,9 @@ class RunningContext(TaskContext):
         assigned = piece.assigned
         self._batch = (assigned.client_id, assigned.batch_id)
         self.priority = assigned.priority
+        if context.home is not None and context.home.given_up:  # that was about the task before
+            context.home.given_up = ""
+            go_on_all()
 
     @property
     def task_id(self) -> bytes:

@@ -7,19 +7,27 @@ Nothing that a task does by means of Python ends the process.
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic, perf_counter
+from time import monotonic
 from types import FrameType
 from typing import Any, NoReturn, Protocol, cast
 
 from scaler_client import serializer as client_serializer
 from scaler_client.context import set_context
+from scaler_client.exceptions import ObjectStorageException
+from scaler_client.linked import load_linked
 from scaler_client.serializer import Serializer, dump_result, is_default, load_call, load_values
-from scaler_protocol.batch import Encoding
+from scaler_client.stored import dump_apart
+from scaler_object_storage.values import Parts
+from scaler_protocol.batch import Encoding, Status, pack_stored
+from scaler_worker import output
 from scaler_worker.context import RunningContext
 from scaler_worker.failures import Answer, failure, not_deserializable, not_serializable, result_answer
 from scaler_worker.housekeeping import Housekeeping
 from scaler_worker.outcomes import Outcomes
+from scaler_worker.output import Output
+from scaler_worker.profile import Profile
 from scaler_worker.record import STARTED, STARTED_TASK, TASK, Record
+from scaler_worker.storage import Storage
 from scaler_worker.workload import Piece, Workload
 
 FLUSH_SECONDS = 0.01
@@ -82,6 +90,8 @@ class Executor:
         context: RunningContext,
         sender: Sender,
         housekeeping: Housekeeping,
+        storage: Storage,
+        output: Output,
     ) -> None:
         self._workload = workload
         self._outcomes = outcomes
@@ -89,25 +99,36 @@ class Executor:
         self._context = context
         self._sender = sender
         self._housekeeping = housekeeping
+        self._storage = storage
+        self._output = output
+        self._profile = Profile()
         self._is_interruptible = False
 
     def run(self) -> NoReturn:
         """Run what comes, for ever: the IO thread ends the process."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         while True:
-            piece = self._workload.take(self._housekeeping.patience(monotonic()))
+            piece = self._workload.take(self._patience(monotonic()))
             if piece is not None:
                 self.run_piece(piece)
                 self._housekeeping.note_work(monotonic())
             self._housekeeping.run_if_due(monotonic())
+            self._storage.tidy(monotonic())
+
+    def _patience(self, now: float) -> float | None:
+        waits = self._housekeeping.patience(now), self._storage.patience(now)
+        return min((seconds for seconds in waits if seconds is not None), default=None)
 
     def run_piece(self, piece: Piece) -> None:
         """Run a slice that `Workload.take` gave, to wherever it ends."""
         self._context.enter(piece)
         following = piece.assigned.start
+        if piece.assigned.stream_output:
+            self._output.enter(piece.assigned.client_id)
         while not self._workload.finish(piece, following):
             following = self._run_span(piece, following)
             self._hand_over()
+        self._output.leave()
 
     def _hand_over(self) -> None:
         """Have results sent: when nothing else waits, when they are many, or when it is time to."""
@@ -156,6 +177,8 @@ class Executor:
                 if len(arguments) != stop - first:
                     raise ValueError(f"arguments of {len(arguments)} tasks, not of {stop - first}")  # noqa: TRY301
             self._is_interruptible = False
+            if piece.assigned.stream_output:
+                fn = self._output.streamed(fn)
             return _Span(piece, first, stop, fn, serializer, arguments)
         except BaseException:  # noqa: BLE001 - what the user's modules and objects raise, SystemExit too
             self._is_interruptible = False
@@ -181,8 +204,9 @@ class Executor:
                 break
             except BaseException as error:  # noqa: BLE001 - whatever the task raises
                 self._is_interruptible = False
+                seconds = self._profile.stop()
                 if outcomes.position() < span.stop:  # else Ctrl-C came after the last one
-                    outcomes.add(*failure(error, _OWN_FILES))
+                    outcomes.add(*failure(error, _OWN_FILES), seconds=seconds, usage=self._profile.take())
 
     def _note_start(self, task: int) -> None:
         record = self._record
@@ -231,9 +255,9 @@ class Executor:
             self._note_start(task)
             if task >= span.piece.limit:
                 return
-            begun = perf_counter()
+            self._profile.begin()
             result = span.fn(*argument) if are_tuples else span.fn(argument)
-            self._keep_alone(result, span.serializer, perf_counter() - begun)
+            self._keep_alone(result, span.serializer, self._profile.stop())
             task += 1
 
     def _run_calls(self, span: _Span, task: int) -> None:
@@ -246,10 +270,11 @@ class Executor:
             call = self._load_call(span, number)
             if call is None:
                 continue
-            begun = perf_counter()
+            if timed:
+                self._profile.begin()
             result = span.fn(*call[0], **call[1])
             if timed or not sharing:
-                self._keep_alone(result, span.serializer, perf_counter() - begun if timed else None)
+                self._keep_alone(result, span.serializer, self._profile.stop() if timed else None)
             elif type(result) in _QUICK:
                 self._outcomes.values.append(result)
             else:
@@ -257,8 +282,15 @@ class Executor:
 
     def _load_call(self, span: _Span, task: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         try:
-            return load_call(span.piece.block_of(task)[0], span.serializer)
-        except Exception:  # noqa: BLE001 - what the user's modules and objects raise
+            block = span.piece.block_of(task)[0]
+            if span.piece.assigned.encoding == Encoding.CALL:
+                return load_call(block, span.serializer)
+            return load_linked(block, span.serializer, self._storage, span.piece.awaited_of(task))
+        except ObjectStorageException as error:
+            self._add(failure(error, _OWN_FILES))
+            return None
+        except BaseException:  # noqa: BLE001 - what the user's modules and objects raise, SystemExit too
+            self._is_interruptible = False
             self._add(not_deserializable(f"the arguments of function {span.piece.function.name}"))
             return None
 
@@ -274,15 +306,26 @@ class Executor:
     def _keep_alone(self, result: Any, serializer: Serializer, seconds: float | None = None) -> None:
         """Turn a result into bytes at once: later tasks may change the object."""
         try:
-            payload = dump_result(result, serializer)
-        except Exception:  # noqa: BLE001 - whatever the object's own methods raise
+            stores = bool(self._storage.address)
+            dumped = dump_apart(result, serializer) if stores else dump_result(result, serializer)
+        except BaseException:  # noqa: BLE001 - whatever the object's own methods raise, SystemExit too
+            self._is_interruptible = False
             self._add(not_serializable(result), seconds)
             return
-        self._add(result_answer(payload), seconds)
+        self._add(self._store(dumped) if isinstance(dumped, Parts) else result_answer(dumped), seconds)
+
+    def _store(self, parts: Parts) -> Answer:
+        """Put a large result into the object storage, in the name of the client that it is for."""
+        self._is_interruptible = False
+        try:
+            key = self._storage.put(parts, self._outcomes.client_id)
+        except ObjectStorageException as error:
+            return failure(error, _OWN_FILES)
+        return Status.STORED, pack_stored(parts.size, key)
 
     def _add(self, answer: Answer, seconds: float | None = None) -> None:
         self._is_interruptible = False
-        self._outcomes.add(*answer, seconds=seconds)
+        self._outcomes.add(*answer, seconds=seconds, usage=self._profile.take())
         if self._outcomes.size >= FLUSH_BYTES:
             self._sender.wake()
             self._sender.wait_for_room()
@@ -302,4 +345,4 @@ def _is_short_atom(value: object, nesting: int = _MAX_NESTING) -> bool:
     return False
 
 
-_OWN_FILES = frozenset({__file__, client_serializer.__file__})
+_OWN_FILES = frozenset({__file__, client_serializer.__file__, output.__file__})

@@ -18,7 +18,7 @@ def failure(error: BaseException, own_files: frozenset[str]) -> Answer:
         return Status.EXITED, _exit_text(error).encode(errors="replace")
     try:
         payload = dump_failure(error)
-    except Exception:  # noqa: BLE001 - whatever the exception's own methods raise
+    except BaseException:  # noqa: BLE001 - whatever the exception's own methods raise, SystemExit too
         text = f"{_one_line(error)}\n{''.join(traceback.format_exception(error))}"
         return Status.EXCEPTION_NOT_SERIALIZABLE, text.encode(errors="replace")
     return (Status.EXCEPTION, payload) if len(payload) <= MAX_INLINE_BYTES else _too_large(len(payload), "exception")
@@ -72,6 +72,6 @@ def _one_line(value: object) -> str:
     shortener.maxother = shortener.maxstring = shortener.maxlong = _REPR_LENGTH
     try:
         text = shortener.repr(value)
-    except Exception as error:  # noqa: BLE001 - the object's own repr
+    except BaseException as error:  # noqa: BLE001 - the object's own repr
         text = f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
     return " ".join(text.split())

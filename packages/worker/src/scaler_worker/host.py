@@ -5,10 +5,11 @@ Runs in an asyncio loop that is there already. The zygote is the processes' pare
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +17,24 @@ import zmq
 
 from scaler_protocol import messages as m
 from scaler_protocol.addresses import Address
-from scaler_protocol.identifiers import short_host_name
+from scaler_protocol.identifiers import root_of, short_host_name
 from scaler_runtime.connection import Connection
+from scaler_runtime.dump import add_sections
 from scaler_runtime.options import LoggingConfig, WorkerConfig
 from scaler_runtime.peer_task import PeerTask
-from scaler_runtime.session import Identity, Incoming, Rejected, SessionEvent, Up
+from scaler_runtime.session import Down, Identity, Rejected, SessionEvent, Up
 from scaler_runtime.zygote import Ended, Said, Started, Zygote, ZygoteEnded
 from scaler_worker.endings import CANCELLED, PLANNED, TIMEOUT, Ending, ProcessFacts, judge
 from scaler_worker.hosted import ENDED, READY, STARTING, STOPPED, STOPPING, Hosted, WorkerStatus
+from scaler_worker.leftovers import STREAMING
 from scaler_worker.machine import OutOfMemoryKills, is_stopped
 from scaler_worker.process import ProcessArguments
 from scaler_worker.record import Records, Running
+from scaler_worker.stderr_tail import headline, readable
 from scaler_worker.usage import HostUsage, UsageMeter
+
+ZYGOTE_STOPPED_SECONDS: Final = 10.0
+"""For so long the process that forks workers may be stopped (SIGSTOP)."""
 
 KILL_DELAY_SECONDS: Final = 3.0
 """How long a process may take to end by SIGTERM."""
@@ -70,6 +77,7 @@ class WorkerHost:
         self._logging_config = logging_config
         self._on_change = on_change
         self._workers: dict[str, Hosted] = {}
+        self._helpers: dict[str, Hosted] = {}  # processes that use the slots of workers whose tasks wait
         self._by_key: dict[str, Hosted] = {}  # living processes
         self._records = Records()
         self._kills = OutOfMemoryKills()
@@ -80,17 +88,29 @@ class WorkerHost:
         self._changed = asyncio.Event()
         self._telling: asyncio.Handle | None = None
         self._reported_at = 0.0
+        self._watched_at = time.monotonic()
         self._report_timer: asyncio.TimerHandle | None = None
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self._zygote_works = False  # a process of the present one has become ready
+        self._zygote_stopped_at: float | None = None
+        self._zygote_failed = False  # it ended before that: the next worker gets a new one
         self._zygote = self._adopt(zygote or Zygote(_PRELOAD))
         identity = Identity("host", f"{name_prefix}|{short_host_name()}")
         self.host_id: bytes = identity.session_id
         self._connection = Connection(context, scheduler_address, identity, worker_config.heartbeat_interval_seconds)
         self._peer = PeerTask(self._connection, self._on_session)
+        self._undump = add_sections({"worker host": self.describe})
         self._repeat(self._beat, worker_config.heartbeat_interval_seconds)
         if worker_config.task_timeout_seconds:
             self._repeat(self._watch_tasks, _WATCH_SECONDS)
+
+    def describe(self) -> Iterator[str]:
+        """Return where it stands, a line at a time, for people."""
+        yield from self._connection.describe(time.monotonic())
+        yield f"zygote {self._zygote.pid}{'' if self._zygote_works else ', not proven yet'}"
+        yield f"draining {self._draining}, closing {self._closing}"
+        for worker in (*self._workers.values(), *self._helpers.values()):
+            yield f"{worker.status}, asked {worker.asked} for {worker.asked_for}, runs {worker.record.running()}"
 
     @property
     def heard_at(self) -> float | None:
@@ -116,6 +136,7 @@ class WorkerHost:
         worker = self._workers[worker_id]
         if worker.state != ENDED:
             self._end(worker, PLANNED, "it is to stop", kill=kill)
+        self._end_helpers(worker_id, kill=kill)
 
     def forget(self, worker_id: str) -> None:
         """Drop a worker that has ended."""
@@ -152,11 +173,15 @@ class WorkerHost:
                     timer.cancel()
             self._peer.close("the worker host ends", _LINGER_SECONDS)
             self._records.close()
+            self._undump()
 
     # ---- processes
 
     def _fork(self, worker: Hosted) -> None:
-        """Have a worker's current process forked."""
+        """Have a worker's current process forked, by a new zygote if the last one has failed before it was of use."""
+        if self._zygote_failed:
+            self._zygote_failed = False
+            self._zygote = self._adopt(Zygote(_PRELOAD))
         self._by_key[worker.key] = worker
         arguments = ProcessArguments(
             worker_id=worker.worker_id,
@@ -167,6 +192,7 @@ class WorkerHost:
             scheduler_address=self._scheduler_address,
             object_storage_address=self._object_storage_address,
             capabilities=worker.capabilities,
+            lender=worker.lender,
             worker_config=self._config,
             logging_config=self._logging_config,
             preload=self._preload,
@@ -174,7 +200,7 @@ class WorkerHost:
             sys_path=_module_path(),
             directory=str(Path.cwd()),
         )
-        self._zygote.start(worker.key, _TARGET, arguments, (self._records.descriptor,))
+        self._zygote.start(worker.key, _TARGET, arguments, (self._records.descriptor,), keeps_stderr=True)
         self._set_state(worker, STARTING)
 
     def _end(
@@ -184,6 +210,7 @@ class WorkerHost:
         if worker.asked is None or why == PLANNED:
             worker.asked, worker.asked_for = why, task
         self._zygote.signal(worker.key, signal.SIGKILL if kill else signal.SIGTERM)
+        self._suspend(worker, suspended=False)  # a stopped process does not end
         if worker.kill_timer is None and not kill:
             key = worker.key
             worker.kill_timer = self._loop.call_later(
@@ -202,16 +229,17 @@ class WorkerHost:
             if isinstance(event, ZygoteEnded):
                 self._on_zygote_ended(event.reason)
             elif (worker := self._by_key.get(event.key)) is None:
-                continue
+                for descriptor in event.descriptors if isinstance(event, Said) else ():
+                    os.close(descriptor)
             elif isinstance(event, Started):
                 worker.pid = event.pid
                 self._tell()
             elif isinstance(event, Said):
-                self._on_said(worker, event.message)
+                self._on_said(worker, event.message, event.descriptors)
             else:
                 self._on_ended(worker, event)
 
-    def _on_said(self, worker: Hosted, message: object) -> None:
+    def _on_said(self, worker: Hosted, message: object, descriptors: tuple[int, ...]) -> None:
         match message:
             case ("ready",):
                 self._zygote_works = True
@@ -222,13 +250,17 @@ class WorkerHost:
                 worker.failure = cause
             case ("leaving", str(cause)):
                 worker.asked, worker.failure = PLANNED, cause
+            case (str(word), bytes(client_id)) if word == STREAMING:
+                worker.stream(client_id, descriptors)
             case _:
                 _log.warning("worker %s said %r", worker.worker_id, message)
 
     def _on_ended(self, worker: Hosted, ended: Ended) -> None:
         """Report the end of a process, and replace it where that is due."""
+        worker.stderr = ended.stderr_tail
         ending = judge(self._facts(worker, ended))
-        self._bury(worker, ending, replace=ending.replaced and not self._draining and not self._closing)
+        kept = not self._draining and not self._closing and not worker.lender
+        self._bury(worker, ending, replace=ending.replaced and kept)
 
     def _on_zygote_ended(self, reason: str) -> None:
         """All processes are gone with the zygote. A new one, and new processes, unless this one never worked."""
@@ -237,13 +269,18 @@ class WorkerHost:
             return
         _log.error("%s", reason)
         living, works = self._living(), self._zygote_works
-        self._zygote = self._adopt(Zygote(_PRELOAD))
+        if works:
+            self._zygote = self._adopt(Zygote(_PRELOAD))
+        else:
+            self._zygote_failed = True
         for worker in living:
             facts = self._facts(worker, Ended(worker.key, worker.pid or 0, None, signal.SIGKILL))
             ending = judge(facts)
             if worker.asked is None:
-                ending = Ending(ending.cause, ending.code, works, f"{ending.detail}: {reason}")
-            self._bury(worker, ending, replace=ending.replaced and works and not self._draining)
+                detail = f"worker {worker.worker_id} could not start" if worker.pid is None else ending.detail
+                ending = Ending(ending.cause, ending.code, works, f"{detail}: {reason}")
+            kept = works and not self._draining and not worker.lender
+            self._bury(worker, ending, replace=ending.replaced and kept)
 
     def _facts(self, worker: Hosted, ended: Ended) -> ProcessFacts:
         memory = [f"{rss >> 20} MiB in use when last measured"] if (rss := self._usage.of(worker.worker_id).rss) else []
@@ -259,7 +296,7 @@ class WorkerHost:
             asked=worker.asked,
             asked_for=worker.asked_for,
             ready_seconds=None if worker.ready_at is None else time.monotonic() - worker.ready_at,
-            failure=worker.failure,
+            failure=worker.failure or (headline(worker.stderr) if worker.ready_at is None else ""),
             memory=", ".join(memory),
             timeout_seconds=self._config.task_timeout_seconds,
         )
@@ -270,6 +307,9 @@ class WorkerHost:
         if worker.kill_timer is not None:
             worker.kill_timer.cancel()
         self._records.give_back(worker.slot)
+        for written in worker.last_output():
+            if worker.asked != CANCELLED:
+                self._peer.send(written)
         self._peer.send(
             m.ProcessEnded(
                 worker_id=worker.worker_id,
@@ -280,11 +320,17 @@ class WorkerHost:
                 task=0 if running is None else running.task,
                 replaced=replace,
                 detail=ending.detail,
+                stderr_tail=readable(worker.stderr),
             )
         )
         _log.log(logging.INFO if ending.cause in {PLANNED, CANCELLED} else logging.WARNING, "%s", ending.detail)
+        if worker.lender:  # it is never replaced: another one is lent where that is needed
+            del self._helpers[worker.worker_id]
+            self._tell()
+            return
         if not replace:
             self._set_state(worker, ENDED, worker.failure or ending.detail)
+            self._end_helpers(worker.worker_id)
             return
         slot, record = self._records.take()
         following = Hosted(worker.worker_id, worker.group_id, worker.capabilities, worker.incarnation + 1, slot, record)
@@ -299,9 +345,11 @@ class WorkerHost:
     def _on_session(self, event: SessionEvent, _now: float) -> None:
         if isinstance(event, Up):
             self._report()
+        elif isinstance(event, Down):
+            self._resume_all()
         elif isinstance(event, Rejected):
             _log.error("the scheduler refuses this worker host: %s", event.reason)
-        elif isinstance(event, Incoming):
+        else:
             self._on_message(event.message)
 
     def _on_message(self, message: m.Message) -> None:
@@ -312,11 +360,22 @@ class WorkerHost:
                 worker = self._workers.get(worker_id)
                 if self._draining and worker is not None and worker.state != ENDED:
                     self._end(worker, PLANNED, "drained")
-        elif not isinstance(message, m.Shutdown):  # which the workers get, too
+        elif isinstance(message, m.LendSlot):
+            self._on_lend(message)
+        elif isinstance(message, m.EndHelpers):
+            for helper in filter(None, map(self._helpers.get, message.helper_ids)):
+                self._end(helper, PLANNED, "it is not needed any more")
+        elif isinstance(message, m.SuspendWorker):
+            worker = self._find(message.worker_id)
+            if worker is not None and worker.incarnation == message.incarnation and worker.asked is None:
+                self._suspend(worker, suspended=message.suspended)
+        elif isinstance(message, m.Shutdown):  # the workers get it too, those that can hear it
+            self._resume_all()
+        else:
             _log.warning("ignored an unexpected %s", type(message).__name__)
 
     def _on_end_task(self, message: m.EndTask) -> None:
-        worker = self._workers.get(message.worker_id)
+        worker = self._find(message.worker_id)
         if worker is None or worker.incarnation != message.incarnation or worker.asked is not None:
             return
         running = worker.record.running()
@@ -324,6 +383,42 @@ class WorkerHost:
             return
         _log.info("ending task %d of slice %d on worker %s", running.task, running.slice_id, worker.worker_id)
         self._end(worker, CANCELLED, task=running)
+
+    def _find(self, worker_id: str) -> Hosted | None:
+        return self._workers.get(worker_id) or self._helpers.get(worker_id)
+
+    def _on_lend(self, message: m.LendSlot) -> None:
+        """Start a helper; where that cannot be, the scheduler learns it as it does of a process that ended."""
+        lender = self._find(message.worker_id)
+        try:
+            if self._closing or lender is None or lender.incarnation != message.incarnation or lender.asked is not None:
+                raise OSError(f"the process of worker {message.worker_id} has ended")  # noqa: TRY301
+            slot, record = self._records.take()
+        except OSError as error:
+            self._peer.send(m.ProcessEnded(message.helper_id, 1, PLANNED, 0, 0, 0, replaced=False, detail=str(error)))
+            return
+        helper = Hosted(
+            message.helper_id, lender.group_id, lender.capabilities, 1, slot, record, lender=lender.worker_id
+        )
+        self._helpers[helper.worker_id] = helper
+        self._fork(helper)
+
+    def _end_helpers(self, worker_id: str, *, kill: bool = False) -> None:
+        """End a worker's helpers: it is gone, or about to go."""
+        for helper in self._helpers.values():
+            if root_of(helper.worker_id) == worker_id:
+                self._end(helper, PLANNED, f"worker {worker_id} ends", kill=kill)
+
+    def _suspend(self, worker: Hosted, *, suspended: bool) -> None:
+        """Stop a process whose slot is lent, with everything that its task has started, or let it go on."""
+        if worker.suspended is not suspended:
+            worker.suspended = suspended
+            self._zygote.signal(worker.key, signal.SIGSTOP if suspended else signal.SIGCONT)
+
+    def _resume_all(self) -> None:
+        """Let everybody speak: the scheduler is gone or ends, and with it what it knew of lent slots."""
+        for worker in self._living():
+            self._suspend(worker, suspended=False)
 
     def _report(self) -> None:
         """Tell the scheduler of all workers."""
@@ -343,7 +438,8 @@ class WorkerHost:
 
     def _entry(self, worker: Hosted) -> m.WorkerReport:
         usage = self._usage.of(worker.worker_id)
-        state = "draining" if self._draining or worker.state == STOPPING else _REPORTED[worker.state]
+        leaves = worker.state == STOPPING or (self._draining and not worker.lender)  # a helper serves to the end
+        state = "draining" if leaves else _REPORTED[worker.state]
         has_task = worker.record.running() is not None
         return m.WorkerReport(
             worker.worker_id,
@@ -368,20 +464,39 @@ class WorkerHost:
 
     def _beat(self) -> None:
         """Look at the processes, and report them: also a sign of life."""
-        pids = {worker.worker_id: [worker.pid] for worker in self._living() if worker.pid is not None}
+        pids: dict[str, list[int]] = {}
+        for worker in self._living():
+            if worker.pid is not None:
+                pids.setdefault(root_of(worker.worker_id), []).append(worker.pid)
         self._usage = self._meter.measure(pids, time.monotonic())
         for worker in self._living():
             if worker.pid is not None and worker.state in {READY, STOPPED}:
-                state = STOPPED if is_stopped(worker.pid) else READY
+                state = STOPPED if not worker.suspended and is_stopped(worker.pid) else READY
                 if state != worker.state:
                     self._set_state(worker, state)
+        self._watch_zygote()
         self._report()
+
+    def _watch_zygote(self) -> None:
+        """Replace a zygote that is stopped for too long: nothing can be started or ended without it."""
+        now = time.monotonic()
+        if self._closing or not is_stopped(self._zygote.pid):
+            self._zygote_stopped_at = None
+        elif self._zygote_stopped_at is None:
+            self._zygote_stopped_at = now
+        elif now - self._zygote_stopped_at >= ZYGOTE_STOPPED_SECONDS:
+            _log.error("process %d, which forks the workers, was stopped for too long: it is killed", self._zygote.pid)
+            os.kill(self._zygote.pid, signal.SIGKILL)  # not reaped yet, so that the number is its own
 
     def _watch_tasks(self) -> None:
         """End processes whose task has run for longer than the limit."""
         now = time.monotonic()
+        seconds, self._watched_at = now - self._watched_at, now
+        lenders = {helper.lender for helper in self._helpers.values() if helper.record.running() is not None}
         for worker in self._living():
-            if worker.asked is None and worker.seconds_running(now) >= self._config.task_timeout_seconds:
+            is_lent = worker.suspended or worker.worker_id in lenders
+            running = worker.seconds_running(now, seconds if is_lent else 0.0)
+            if worker.asked is None and running >= self._config.task_timeout_seconds:
                 self._end(worker, TIMEOUT, task=worker.seen)
 
     # ---- word of changes

@@ -1,9 +1,11 @@
 """A worker as its host keeps it: an id, and one current process."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scaler_protocol.messages import Capabilities
+from scaler_protocol.messages import Capabilities, TaskOutput
+from scaler_worker.leftovers import Leftovers
 from scaler_worker.record import Record, Running
 
 STARTING = "starting"
@@ -37,6 +39,10 @@ class Hosted:
     incarnation: int
     slot: int
     record: Record
+    lender: str = ""
+    """Of a helper: the worker whose slot it uses."""
+    suspended: bool = False
+    """Whether its process is stopped because its slot is lent."""
     state: str = STARTING
     reason: str = ""
     pid: int | None = None
@@ -46,26 +52,53 @@ class Hosted:
     asked_for: Running | None = None
     """The task on whose account."""
     failure: str = ""
+    stderr: bytes = b""
+    """The last that its process wrote to its standard error, once that has ended."""
+    leftovers: Leftovers | None = None
+    """Of a process that streams its tasks' output."""
     kill_timer: asyncio.TimerHandle | None = None
     seen: Running | None = None
     """What ran when it was looked at last, for the task timeout."""
     seen_at: float = 0.0
+    lent_seconds: float = 0.0
+    """For how long since then its slot was lent."""
 
     @property
     def key(self) -> str:
         """The name of its process at the zygote."""
         return f"{self.worker_id} {self.incarnation}"
 
+    def stream(self, client_id: bytes, descriptors: Sequence[int]) -> None:
+        """Keep what its process shares of the streams of a client; those of the client before it are let go."""
+        if self.leftovers is not None:
+            self.leftovers.close()
+        self.leftovers = Leftovers(client_id, descriptors)
+
+    def last_output(self) -> list[TaskOutput]:
+        """Return what its dead process had not sent, and add the end of it to `stderr`."""
+        if self.leftovers is None:
+            return []
+        messages, tail = self.leftovers.take()
+        self.leftovers.close()
+        self.leftovers = None
+        self.stderr += tail or b""
+        return messages
+
     @property
     def status(self) -> WorkerStatus:
         """What others may know."""
         return WorkerStatus(self.worker_id, self.group_id, self.state, self.reason, self.pid, self.incarnation)
 
-    def seconds_running(self, now: float) -> float:
-        """Return for how long the task has run that runs now: exactly, or since it was seen first."""
+    def seconds_running(self, now: float, lent_seconds: float = 0.0) -> float:
+        """Return for how long the task has run that runs now: exactly, or since it was seen first.
+
+        `lent_seconds`: for how long its slot has been lent since the last call, which does not count.
+        """
         running = self.record.running()
         if running != self.seen:
-            self.seen, self.seen_at = running, now
+            self.seen, self.seen_at, self.lent_seconds = running, now, 0.0
+        else:
+            self.lent_seconds += lent_seconds
         if running is None:
             return 0.0
-        return now - (self.seen_at if running.started is None else running.started)
+        return now - (self.seen_at if running.started is None else running.started) - self.lent_seconds

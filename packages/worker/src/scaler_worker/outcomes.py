@@ -5,14 +5,15 @@ take those that are there. Everything else goes through the lock: once a span, a
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from scaler_client.serializer import dump_values
-from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, Status, column
+from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, U64, Status, column, unpack_stored
 from scaler_protocol.messages import TaskResults
 from scaler_worker.failures import too_large
+from scaler_worker.profile import NOTHING, Usage
 from scaler_worker.workload import Piece
 
 
@@ -26,12 +27,17 @@ class _Report:
     statuses: list[int] = field(default_factory=list[int])
     seconds: list[float] = field(default_factory=list[float])
     payloads: list[bytes] = field(default_factory=list[bytes])
+    usages: list[Usage] = field(default_factory=list[Usage])
 
 
 class Outcomes:
     """See the module."""
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self, delete: Callable[[list[bytes]], object], *, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        """`delete` has stored results removed, by their keys, that nobody will hear of; it must not wait."""
+        self._delete = delete
         self._clock = clock
         self._lock = threading.Lock()
         self._reports: list[_Report] = []
@@ -57,8 +63,10 @@ class Outcomes:
         """Return the first task of the span that has no outcome."""
         return self._first + len(self.values)
 
-    def add(self, status: Status, payload: bytes, count: int = 1, seconds: float | None = None) -> None:
-        """Add the outcome of the next `count` tasks of the span, which took `seconds` if that was measured."""
+    def add(
+        self, status: Status, payload: bytes, count: int = 1, seconds: float | None = None, usage: Usage = NOTHING
+    ) -> None:
+        """Add the outcome of the next `count` tasks of the span, which took `seconds` and `usage` if measured."""
         with self._lock:
             now = self._clock()
             if seconds is None:  # what the results before it took is not known: equal parts
@@ -67,7 +75,7 @@ class Outcomes:
                 now -= seconds
             if len(self.values) > self._taken:
                 self._harvest(now)
-            self._put(self.position(), count, status, payload, seconds)
+            self._put(self.position(), count, status, payload, seconds, usage=usage)
             self._first, self._taken, self.values = self.position() + count, 0, []
             self._mark = self._clock()
 
@@ -79,6 +87,11 @@ class Outcomes:
             self._piece = None
 
     @property
+    def client_id(self) -> bytes:
+        """The client that the span's results are for."""
+        return self._piece.assigned.client_id if self._piece is not None else b""
+
+    @property
     def has_unsent(self) -> bool:
         """Whether a finished span, or an outcome of its own, waits to be sent."""
         return bool(self._reports)
@@ -87,12 +100,30 @@ class Outcomes:
 
     def take(self) -> list[TaskResults]:
         """Return everything that is finished, in order."""
+        reports = self._take_reports()
+        self._drop(report for report in reports if report.piece.abandoned)
+        return [_message(report) for report in reports if not report.piece.abandoned]
+
+    def drop(self) -> None:
+        """Forget everything that was not taken."""
+        self._drop(self._take_reports())
+
+    def _take_reports(self) -> list[_Report]:
         with self._lock:
             if len(self.values) > self._taken:
                 self._harvest(self._clock())
             reports, self._reports = self._reports, []
             self.size = 0
-        return [_message(report) for report in reports if not report.piece.abandoned]
+        return reports
+
+    def _drop(self, reports: Iterable[_Report]) -> None:
+        for report in reports:
+            for status, payload in zip(report.statuses, report.payloads, strict=True):
+                self._delete_stored(status, payload)
+
+    def _delete_stored(self, status: int, payload: bytes) -> None:
+        if status == Status.STORED:
+            self._delete([unpack_stored(payload)[1]])
 
     # ---- under the lock
 
@@ -115,9 +146,12 @@ class Outcomes:
             self._put_values(start, values[:half], seconds * half / len(values))
             self._put_values(start + half, values[half:], seconds * (len(values) - half) / len(values))
 
-    def _put(self, start: int, count: int, status: Status, payload: bytes, seconds: float) -> None:
+    def _put(
+        self, start: int, count: int, status: Status, payload: bytes, seconds: float, *, usage: Usage = NOTHING
+    ) -> None:
         piece = self._piece
         if piece is None or piece.abandoned:
+            self._delete_stored(status, payload)
             return
         report = self._reports[-1] if self._reports else None
         if report is None or report.piece is not piece or self.size + len(payload) > MAX_INLINE_BYTES:
@@ -128,6 +162,7 @@ class Outcomes:
         report.statuses.append(status)
         report.seconds.append(max(0.0, seconds))
         report.payloads.append(payload)
+        report.usages.append(usage)
         self.size += len(payload)
 
 
@@ -143,4 +178,6 @@ def _message(report: _Report) -> TaskResults:
         sizes=column(U32, [len(payload) for payload in report.payloads]),
         durations=column(F64, report.seconds),
         payload=b"".join(report.payloads),
+        memory=column(U64, [usage.memory for usage in report.usages]) if assigned.timed else b"",
+        cpu=column(F64, [usage.cpu_seconds for usage in report.usages]) if assigned.timed else b"",
     )

@@ -3,23 +3,28 @@
 The zygote imports this module once for all workers; it must not make threads or sockets when imported.
 """
 
+import faulthandler
 import logging
 import os
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import NoReturn
 
 import zmq
 
+from scaler_client.context import Home, set_home
 from scaler_protocol import messages as m
 from scaler_protocol.addresses import Address
 from scaler_runtime.connection import Connection
+from scaler_runtime.dump import add_sections, dump_on_signal, write_dump
 from scaler_runtime.logging import setup_logging
 from scaler_runtime.options import LoggingConfig, WorkerConfig
 from scaler_runtime.peer_loop import PeerLoop
-from scaler_runtime.session import Identity, SessionEvent
+from scaler_runtime.session import Identity, SessionEvent, Up
 from scaler_runtime.zygote_events import Channel
 from scaler_runtime.zygote_process import flush_output
 from scaler_worker.agent import Agent
@@ -27,14 +32,17 @@ from scaler_worker.context import RunningContext
 from scaler_worker.executor import Executor
 from scaler_worker.housekeeping import Housekeeping
 from scaler_worker.outcomes import Outcomes
-from scaler_worker.preload import execute_preload
+from scaler_worker.output import Output
+from scaler_worker.preload import PreloadSpecError, execute_preload
 from scaler_worker.record import open_record
+from scaler_worker.storage import Storage
 from scaler_worker.workload import Workload
 
 SWITCH_SECONDS = 0.001
 """How long the main thread may keep the interpreter while the IO thread wants it."""
 
 _LINGER_SECONDS = 0.2
+_STDERR = 2
 _THREAD_LIMITS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -58,6 +66,7 @@ class ProcessArguments:
     scheduler_address: Address
     object_storage_address: Address | None
     capabilities: m.Capabilities
+    lender: str
     worker_config: WorkerConfig
     logging_config: LoggingConfig
     preload: str | None
@@ -78,7 +87,8 @@ def run(arguments: ProcessArguments, channel: Channel) -> int:
             execute_preload(arguments.preload)
         except BaseException as error:  # noqa: BLE001 - whatever the user's function raises, SystemExit too
             cause = f"preload {arguments.preload!r} failed: {type(error).__name__}: {error}"
-            _log.exception("worker %s: %s", arguments.worker_id, cause)
+            is_users_doing = not isinstance(error, PreloadSpecError)  # else the line says it all
+            _log.error("worker %s: %s", arguments.worker_id, cause, exc_info=is_users_doing)
             channel.say(("failed", cause))
             return 1
     return WorkerProcess(arguments, channel).run()
@@ -92,52 +102,84 @@ class WorkerProcess:
         self._arguments = arguments
         self._channel = channel
         self._has_said_ready = False
+        self._is_dump_wanted = False
         beat_seconds = min(float(config.heartbeat_interval_seconds), config.death_timeout_seconds / 3)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(arguments.io_threads)
         identity = Identity("worker", arguments.worker_id)
         self._connection = Connection(context, arguments.scheduler_address, identity, beat_seconds)
-        record = open_record(channel.descriptors[0], arguments.slot)
-        workload, outcomes = Workload(record), Outcomes()
+        self._record = record = open_record(channel.descriptors[0], arguments.slot)
+        self._storage = Storage(context, arguments.worker_id)
+        workload, outcomes = Workload(record), Outcomes(self._storage.delete)
+        self._output = Output(channel.say, self.wake)
+        self._is_output_watched = False
         self._agent = Agent(
             _hello(arguments),
             workload,
             outcomes,
+            self._output,
             send=self._connection.send,
             unacknowledged_bytes=lambda: self._connection.session.unacknowledged_bytes,
             heartbeat_seconds=beat_seconds,
             death_timeout_seconds=config.death_timeout_seconds,
         )
-        storage = arguments.object_storage_address
-        self._context = RunningContext(
-            record, str(arguments.scheduler_address), "" if storage is None else str(storage)
-        )
+        told = arguments.object_storage_address
+        self._storage.use("" if told is None else str(told))
+        self._context = RunningContext(record, str(arguments.scheduler_address), self._storage.address)
         self._loop = PeerLoop(self._connection, self)
         housekeeping = Housekeeping(config.garbage_collect_interval_seconds, config.trim_memory_threshold_bytes)
         self._executor = Executor(
-            workload, outcomes, record, context=self._context, sender=self, housekeeping=housekeeping
+            workload,
+            outcomes,
+            record,
+            context=self._context,
+            sender=self,
+            housekeeping=housekeeping,
+            storage=self._storage,
+            output=self._output,
         )
 
     def run(self) -> NoReturn:
         """Run tasks until the IO thread ends the process."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        add_sections({"worker": self.describe})
+        dump_on_signal(self._ask_for_dump)
         threading.Thread(target=self._loop.run, name="scaler-io", daemon=True).start()
         self._executor.run()
+
+    def describe(self) -> Iterator[str]:
+        """Return where it stands, a line at a time, for people."""
+        yield f"{self._arguments.worker_id} incarnation {self._arguments.incarnation}, group {self._arguments.group_id}"
+        yield f"runs {self._record.running()}"
+        yield from self._connection.describe(time.monotonic())
+        yield from self._agent.describe()
+
+    def _ask_for_dump(self) -> None:
+        """Leave it to the IO thread: this one is in the middle of a task."""
+        self._is_dump_wanted = True
+        self._loop.wake()
 
     # ---- the IO thread's owner
 
     def on_event(self, event: SessionEvent, now: float) -> None:
         """See `PeerOwner`."""
+        if isinstance(event, Up) and self._arguments.object_storage_address is None:
+            self._storage.use(event.registered.object_storage_address)
+            self._context.object_storage_address = self._storage.address
         self._agent.on_event(event, now)
 
     def on_wake(self, now: float) -> None:
         """See `PeerOwner`."""
+        if self._is_dump_wanted:
+            self._is_dump_wanted = False
+            _log.warning("%s", write_dump())
         self._agent.on_wake(now, self._connection.heard_at)
+        if not self._is_output_watched and self._output.descriptor is not None:
+            self._is_output_watched = True
+            self._loop.watch(self._output.descriptor)
         if self._agent.end is not None:
             self._end(self._agent.end.code, self._agent.end.reason)
         if self._agent.registered is not None and not self._has_said_ready:
             self._has_said_ready = True
-            if not self._context.object_storage_address:
-                self._context.object_storage_address = self._agent.registered.object_storage_address
             self._channel.say(("ready",))
 
     def next_wakeup(self) -> float | None:
@@ -168,6 +210,8 @@ class WorkerProcess:
         """End the process from the IO thread: the main one may be in the middle of a task."""
         _log.log(logging.INFO if code == 0 else logging.ERROR, "worker %s ends: %s", self._arguments.worker_id, reason)
         self._channel.say(("leaving", reason))
+        for written in self._output.drain():
+            self._connection.send(written)
         self._connection.close(reason, _LINGER_SECONDS)
         flush_output()
         os._exit(code)
@@ -175,6 +219,7 @@ class WorkerProcess:
 
 def _settle_in(arguments: ProcessArguments) -> None:
     """Take on what belongs to this worker, before anything of the user's is imported."""
+    set_home(Home(arguments.worker_id, arguments.incarnation))
     sys.path[:] = arguments.sys_path
     os.chdir(arguments.directory)
     for name in _THREAD_LIMITS:  # one thread for a worker's arithmetic, as there is one worker for each core
@@ -183,6 +228,7 @@ def _settle_in(arguments: ProcessArguments) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # a killed process loses nothing of what its tasks printed
     setup_logging(arguments.logging_config)
+    faulthandler.enable(_STDERR, all_threads=False)
 
 
 def _hello(arguments: ProcessArguments) -> m.WorkerHello:
@@ -191,7 +237,9 @@ def _hello(arguments: ProcessArguments) -> m.WorkerHello:
         incarnation=arguments.incarnation,
         host_id=arguments.host_id,
         group_id=arguments.group_id,
-        queue_size=arguments.worker_config.per_worker_task_queue_size,
+        queue_size=1 if arguments.lender else arguments.worker_config.per_worker_task_queue_size,
         pid=os.getpid(),
         capabilities=dict(arguments.capabilities),
+        lender=arguments.lender,
+        suspends=arguments.worker_config.hard_processor_suspend,
     )

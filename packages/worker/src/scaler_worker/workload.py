@@ -9,8 +9,10 @@ import heapq
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from scaler_protocol.batch import U32, Encoding, covering, numbers, offsets
+from scaler_client.linked import Awaited
+from scaler_protocol.batch import SINGLE, U32, awaited_runs, covering, numbers, offsets
 from scaler_protocol.messages import AssignSlice
 from scaler_worker.functions import Function
 from scaler_worker.record import SLICE, TASK, Record
@@ -30,13 +32,16 @@ class Piece:
     """The first task of each block, and the end of the last."""
     offsets: Sequence[int] = field(default_factory=list[int])
     """Where each block begins in the payload, and the end of the last."""
+    awaited: Sequence[Sequence[Awaited]] = ()
+    """For each task that there is a block for, the results that it waited for; empty if none waited."""
 
     @classmethod
     def of(cls, assigned: AssignSlice, function: Function) -> "Piece":
         """Make a piece of a message."""
         starts = [assigned.first + n for n in offsets(numbers(U32, assigned.block_counts))]
         sizes = numbers(U32, assigned.block_sizes)
-        return cls(assigned, function, assigned.stop, starts=starts, offsets=offsets(sizes))
+        awaited = _awaited(assigned) if assigned.dependency_counts else ()
+        return cls(assigned, function, assigned.stop, starts=starts, offsets=offsets(sizes), awaited=awaited)
 
     def block_of(self, task: int) -> tuple[memoryview, int, int]:
         """Return the bytes of the block that holds `task`, its first task, and its end or that of the slice."""
@@ -44,10 +49,14 @@ class Piece:
         block = memoryview(self.assigned.payload)[self.offsets[low] : self.offsets[low + 1]]
         return block, self.starts[low], min(self.starts[low + 1], self.assigned.stop)
 
+    def awaited_of(self, task: int) -> Sequence[Awaited]:
+        """Return the results that a task waited for."""
+        return self.awaited[task - self.assigned.first] if self.awaited else ()
+
     @property
     def is_calls(self) -> bool:
         """Whether each block is one task."""
-        return self.assigned.encoding == Encoding.CALL
+        return self.assigned.encoding in SINGLE
 
 
 class Workload:
@@ -94,15 +103,21 @@ class Workload:
                     self._queued -= 1
             return piece.limit
 
-    def drop_all(self) -> None:
-        """Forget everything. A running task goes on, unheard."""
+    def keep_running(self) -> Piece | None:
+        """Forget everything but the task that runs: its slice, which ends behind it, is returned."""
         with self._lock:
-            for piece in self._pieces.values():
-                piece.abandoned = True
-                piece.limit = 0
-            self._pieces.clear()
+            running = None
+            for slice_id, piece in list(self._pieces.items()):
+                if piece.begun:
+                    running = piece
+                    before, piece.limit = piece.limit, piece.assigned.start  # see `recall`
+                    piece.limit = min(before, self._record[TASK] + 1)
+                else:
+                    piece.limit = piece.assigned.start
+                    del self._pieces[slice_id]
             self._waiting.clear()
             self._queued = 0
+            return running
 
     def has_neighbours(self) -> bool:
         """Whether results may be finished while another task of the same slice runs."""
@@ -111,6 +126,15 @@ class Workload:
             return any(
                 piece.limit - (task if piece.begun else piece.assigned.start) > 1 for piece in self._pieces.values()
             )
+
+    def describe(self) -> list[str]:
+        """Return a line for each slice, for people."""
+        with self._lock:
+            return [
+                f"slice {slice_id}: tasks [{piece.assigned.start}, {piece.limit}) of {piece.function.name}, priority "
+                f"{piece.assigned.priority}{', begun' if piece.begun else ''}"
+                for slice_id, piece in self._pieces.items()
+            ]
 
     # ---- the main thread's part
 
@@ -155,3 +179,9 @@ class Workload:
             if stop > self._record[TASK]:
                 self._record[TASK] = stop - 1
             return stop
+
+
+def _awaited(assigned: AssignSlice) -> list[list[Awaited]]:
+    columns = assigned.dependency_statuses, numbers(U32, assigned.dependency_positions), awaited_runs(assigned)
+    results = [Awaited(*result) for result in zip(*columns, strict=True)]
+    return [results[low:high] for low, high in pairwise(offsets(numbers(U32, assigned.dependency_counts)))]

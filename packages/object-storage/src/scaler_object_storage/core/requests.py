@@ -162,6 +162,16 @@ class Requests:
         self._order(sm.DeleteOwner(self._mint(), owner))
 
     @property
+    def orders(self) -> int:
+        """How many announcements and deletions have not been answered."""
+        return len(self._orders)
+
+    def repeat_orders(self) -> None:
+        """Say again what has not been answered, out of doubt; a reconnect does so in any case."""
+        for order in self._orders.values():
+            self._send(order)
+
+    @property
     def is_idle(self) -> bool:
         """Whether everything asked has been answered."""
         return not self._asks and not self._orders
@@ -180,8 +190,7 @@ class Requests:
         """Ask everything again. `is_shared`: the server's directory can be used from here."""
         self.is_up = True
         self._is_shared = is_shared
-        for order in self._orders.values():
-            self._send(order)
+        self.repeat_orders()
         for count in self._counts.values():
             self._send(sm.AskStatistics(count.request_id))
         for fetch in self._fetches.values():

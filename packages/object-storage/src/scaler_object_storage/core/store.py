@@ -4,7 +4,7 @@ The files are the truth: a table entry follows what the driver saw of a file (`S
 Nothing has to be known of a peer: a request is answered where it came from, and may come again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,6 +119,17 @@ class Store:
         assert all(self._waits_for.values())
         assert all(wait.key == key for key, waits in self._waits_for.items() for wait in waits.values())
         assert all(upload.position <= upload.size for upload in self._uploads.values())
+
+    def describe(self) -> Iterator[str]:
+        """Return what the tables hold, a line at a time, for people."""
+        yield f"objects    {len(self._objects)}, {sum(stored.size for stored in self._objects.values())} bytes"
+        yield f"waits      {len(self._waits)} for {len(self._waits_for)} objects"
+        yield f"transfers  {sum(not upload.is_finished for upload in self._uploads.values())} uploads under way"
+        for owner, keys in list(self._keys_of.items()):
+            size = sum(self._objects[key].size for key in keys)
+            yield f"owner {owner.hex()}: {len(keys)} objects, {size} bytes"
+        for key, waits in list(self._waits_for.items()):
+            yield f"object {key.hex()} is awaited by {len(waits)}"
 
     # ---- files
 

@@ -6,6 +6,7 @@ struct Packet {
   firstSequence @0 :UInt64;   # of the first body; 0: the bodies are outside the sequence (session control)
   acknowledged  @1 :UInt64;   # every sequence number up to here has been received
   bodies        @2 :List(Body);
+  frameCounts   @3 :Data;     # UInt32 column: how many frames each payload takes; empty: one each
 }
 
 struct Body {
@@ -46,6 +47,7 @@ struct Body {
     lendSlot          @27 :LendSlot;
     endHelpers        @28 :EndHelpers;
     suspendWorker     @29 :SuspendWorker;
+    holdOutput        @30 :HoldOutput;
   }
 }
 
@@ -142,6 +144,11 @@ struct TaskOutput {
   isError  @1 :Bool;            # standard error, not standard output
 }
 
+struct HoldOutput {
+  clientId @0 :Data;            # empty on the way from the client
+  isHeld   @1 :Bool;
+}
+
 struct Notice { cause @0 :Text; text @1 :Text; }
 struct ShutdownRefused { reason @0 :Text; }
 struct Shutdown { reason @0 :Text; }
@@ -158,6 +165,15 @@ struct WorkerHello {
   capabilities @6 :List(Capability);
   lender       @7 :Text;        # of a helper: the worker whose slot it uses
   suspends     @8 :Bool;        # its host stops a process that has lent its slot
+  held         @9 :List(HeldSlice);  # what it still has of a scheduler before this one
+}
+
+struct HeldSlice {
+  sliceId  @0 :UInt64;
+  clientId @1 :Data;
+  batchId  @2 :UInt64;
+  start    @3 :UInt32;  # tasks [start, stop)
+  stop     @4 :UInt32;
 }
 
 struct AssignSlice {
@@ -178,6 +194,7 @@ struct AssignSlice {
   dependencyStatuses  @14 :Data; # UInt8 column: how each is held, as a run of TaskResults
   dependencyPositions @15 :Data; # UInt32 column: which result of the run
   dependencySizes     @16 :Data; # UInt32 column: bytes of each in the payload
+  dependencyRepeats   @17 :Data; # UInt32 column: 0, or n for the bytes of the n-th of these; empty: all have their own
 }
 
 struct SliceLimits {

@@ -1,7 +1,6 @@
 """The object storage in a process of its own."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from scaler._packages import installed
 from scaler.config.types.object_storage_server import ObjectStorageAddressConfig
@@ -11,14 +10,7 @@ with installed(__name__):
     from scaler_object_storage import server
     from scaler_object_storage.config import ObjectStorageConfig
     from scaler_protocol.addresses import Address
-    from scaler_runtime.config import ConfigError
-    from scaler_runtime.logging import setup_logging
-    from scaler_runtime.options import LoggingConfig, ProcessConfig
-    from scaler_runtime.program import ProgramError, run_program
-    from scaler_runtime.transport import BindError
-    from scaler_runtime.zygote import Channel
-
-Configuration = tuple[ObjectStorageConfig, LoggingConfig]
+    from scaler_runtime.options import LoggingConfig
 
 
 class ObjectStorageServerProcess(ProgramProcess):
@@ -34,7 +26,7 @@ class ObjectStorageServerProcess(ProgramProcess):
         self._options = ObjectStorageConfig(Address.from_string(str(object_storage_address)))
         self._logging = LoggingConfig(tuple(logging_paths), logging_config_file, logging_level)
         self._is_ready = False
-        super().__init__("object storage", f"{__name__}:run_child", (self._options, self._logging))
+        super().__init__("object storage", "scaler_object_storage.server:run_child", (self._options, self._logging))
 
     def wait_until_ready(self) -> None:
         """Return when it accepts connections; `StartError` with one line if it cannot."""
@@ -45,19 +37,3 @@ class ObjectStorageServerProcess(ProgramProcess):
     def run(self) -> int:
         """Serve from this process until told to stop; returns the exit code of the command."""
         return server.run(self._options)
-
-
-def run_child(arguments: tuple[Configuration, int], channel: Channel) -> int:
-    """Run as a child that ends with its parent; it says `("listening", address)`, or `("failed", line)`."""
-    (config, logging_config), parent_pid = arguments
-
-    def on_listening(address: Address) -> None:
-        channel.say(("listening", str(address)))
-
-    main = partial(server.serve, config, on_listening=on_listening, parent_pid=parent_pid)
-    try:
-        setup_logging(logging_config)
-        return run_program(main, ProcessConfig(), parent_pid)
-    except (BindError, ConfigError, ProgramError) as error:
-        channel.say(("failed", str(error)))
-        return 1

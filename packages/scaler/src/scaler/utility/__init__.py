@@ -1,1 +1,1 @@
-"""Import paths of programs written for the reference: exceptions, ports, logging."""
+"""Import paths of programs written for the reference: exceptions, graphs, logging, ports."""

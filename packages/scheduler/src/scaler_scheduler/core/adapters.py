@@ -19,6 +19,9 @@ LEAVING = frozenset({"draining", "stopping"})
 REFUSALS = frozenset({"WorkerGroupTooMuch", "UnknownAction"})
 """Statuses that say that there will be no such group. All others are information."""
 
+NEWS_SECONDS = 0.25
+"""How long it may take to tell an adapter that groups have registered: many of them go into one command."""
+
 
 class Adapters:
     """The scheduler's conversation with adapters."""
@@ -31,8 +34,15 @@ class Adapters:
         self._clients = clients
         self._minted = 0
         self._draining: dict[str, tuple[Adapter, Group]] = {}
+        self._news_due: float | None = None
 
-    def on_report(self, peer: Peer, report: m.AdapterReport) -> None:
+    def on_hello(self, group_id: str, now: float) -> None:
+        """A worker has come; when all of its group have, the group's adapter is told."""
+        adapter = self._state.owners.get(group_id)
+        if adapter is not None:
+            self._note_registered(adapter, adapter.groups[group_id], now)
+
+    def on_report(self, peer: Peer, report: m.AdapterReport, now: float) -> None:
         """Take in capacity and groups; groups that the scheduler does not know are adopted."""
         adapter = self._state.adapters.get(peer)
         if adapter is None:
@@ -46,7 +56,9 @@ class Adapters:
             if group.group_id not in present and group.since_revision <= report.revision:
                 self._gone(adapter, group, "lost", "its adapter does not report it any more")
         for entry in report.groups:
-            self._on_group(adapter, entry)
+            self._on_group(adapter, entry, now)
+        adapter.ended = {entry.group_id for entry in report.groups if entry.state in GONE}
+        adapter.known_tally = None
         full = adapter.full
         if refused:
             adapter.full = Full(report.max_worker_groups, adapter.places_taken)
@@ -57,21 +69,38 @@ class Adapters:
         """An adapter that is silent or gone is not scaled any more; its workers go on, those that drained too."""
         del self._state.adapters[adapter.peer]
         for group in adapter.groups.values():
+            del self._state.owners[group.group_id]
             self._draining.pop(group.group_id, None)
-            for worker in self.workers_of(group) if group.leaving else ():
-                host = self._state.hosts.get(worker.host)
-                if host is None or worker.worker_id not in host.draining:
-                    self._dispatch.undrain(worker)
+            if group.leaving:
+                self._undrain_workers(group)
         left = f"; {len(adapter.groups)} groups are left to themselves" if adapter.groups else ""
         self._out.log(WARNING if adapter.groups else INFO, f"adapter {adapter.name} is gone: {reason}{left}")
 
-    def add_groups(self, adapter: Adapter, count: int, reason: str) -> None:
-        """Want `count` more groups."""
+    def grow(self, adapter: Adapter, count: int, reason: str) -> None:
+        """Want `count` more groups: those that still drain go on, others are asked for."""
+        returning = [group for group in adapter.groups.values() if group.can_return][:count]
+        for group in returning:
+            self._take_back(adapter, group, reason)
+        if count > len(returning):
+            self._add_groups(adapter, count - len(returning), reason)
+
+    def _take_back(self, adapter: Adapter, group: Group, reason: str) -> None:
+        """Let a group take part again whose workers were finishing what they ran; its adapter never knew."""
+        group.draining = False
+        group.reason = ""
+        adapter.known_tally = None
+        del self._draining[group.group_id]
+        self._undrain_workers(group)
+        self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} goes on instead of draining: {reason}")
+
+    def _add_groups(self, adapter: Adapter, count: int, reason: str) -> None:
         for _ in range(count):
             self._minted += 1
             group_id = f"{self._settings.id_prefix}-{self._minted}"
             adapter.groups[group_id] = Group(group_id, adapter.report.capabilities, adapter.revision + 1)
+            self._state.owners[group_id] = adapter
         adapter.changed = True
+        adapter.known_tally = None
         self._out.log(INFO, f"asking {adapter.name} for {count} more worker groups: {reason}")
 
     def drain(self, adapter: Adapter, group: Group, reason: str) -> None:
@@ -84,19 +113,31 @@ class Adapters:
         """Return the group's workers that are connected."""
         return list(self._state.members.get(group.group_id, {}).values())
 
-    def settle(self) -> None:
+    def next_wakeup(self) -> float | None:
+        """Return when adapters are to be told that groups have registered."""
+        return self._news_due
+
+    def settle(self, now: float) -> None:
         """Stop drained groups and send every adapter its desired state, if that has changed."""
-        empty = [pair for pair in self._draining.values() if not any(w.slices for w in self.workers_of(pair[1]))]
+        empty = [pair for pair in self._draining.values() if self._is_empty(pair[1])]
         for adapter, group in empty:
             del self._draining[group.group_id]
             group.stopping = True
             adapter.changed = True
+            adapter.known_tally = None
+        is_news_due = self._news_due is not None and now >= self._news_due
+        if is_news_due:
+            self._news_due = None
         for adapter in self._state.adapters.values():
-            if adapter.changed:
+            if adapter.changed or (is_news_due and adapter.has_news):
                 self._command(adapter)
+
+    def _is_empty(self, group: Group) -> bool:
+        return all(self._state.is_empty(worker.worker_id) for worker in self.workers_of(group))
 
     def _drain(self, adapter: Adapter, group: Group) -> None:
         group.draining = True
+        adapter.known_tally = None
         self._draining[group.group_id] = adapter, group
         self._drain_workers(group)
 
@@ -105,8 +146,22 @@ class Adapters:
             if not worker.draining:
                 self._dispatch.drain(worker)
 
+    def _undrain_workers(self, group: Group) -> None:
+        """Let the group's workers take part again, but for those whose host is about to end."""
+        for worker in self.workers_of(group):
+            host = self._state.hosts.get(worker.host)
+            if host is None or worker.worker_id not in host.draining:
+                self._dispatch.undrain(worker)
+
+    def _note_registered(self, adapter: Adapter, group: Group, now: float) -> None:
+        if group.registered or len(self.workers_of(group)) < max(1, adapter.report.workers_per_group):
+            return
+        group.registered = adapter.has_news = True
+        if self._news_due is None and self._settings.policies.scaling.decide is not None:
+            self._news_due = now + NEWS_SECONDS
+
     def _command(self, adapter: Adapter) -> None:
-        adapter.changed = False
+        adapter.changed = adapter.has_news = False
         adapter.revision += 1
         self._out.send(
             adapter.peer,
@@ -114,22 +169,27 @@ class Adapters:
                 revision=adapter.revision,
                 groups=[m.GroupSpec(g.group_id, g.capabilities) for g in adapter.groups.values() if not g.stopping],
                 stop=[g.group_id for g in adapter.groups.values() if g.stopping],
+                registered=[g.group_id for g in adapter.groups.values() if g.registered and not g.stopping],
             ),
         )
 
-    def _on_group(self, adapter: Adapter, entry: m.GroupReport) -> None:
+    def _on_group(self, adapter: Adapter, entry: m.GroupReport, now: float) -> None:
         group = adapter.groups.get(entry.group_id)
         if group is None:
             if entry.state in GONE:
+                if entry.state == "failed" and entry.group_id not in adapter.ended:  # a constant one, or before our time
+                    self._warn(adapter, _ended(adapter, entry.group_id, entry.state, entry.reason))
                 return
             group = self._adopt(adapter, entry)
         before, group.state = group.state, entry.state
         if entry.state in GONE:
             self._gone(adapter, group, entry.state, entry.reason)
             return
-        if entry.state in LEAVING and not group.leaving:
+        self._note_registered(adapter, group, now)
+        if entry.state in LEAVING and not group.stopping:
             self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} is {entry.state}: {entry.reason}")
             group.stopping = True
+            self._draining.pop(group.group_id, None)
             self._drain_workers(group)
         news = (before, group.reason) != (entry.state, entry.reason)
         group.reason = entry.reason or group.reason
@@ -139,11 +199,13 @@ class Adapters:
     def _adopt(self, adapter: Adapter, entry: m.GroupReport) -> Group:
         """Take in a group that this adapter has not been asked for: it was another's, or another scheduler's."""
         group = Group(entry.group_id, entry.capabilities)
-        for other in self._state.adapters.values():
-            former = other.groups.pop(entry.group_id, None)
-            if former is not None:
-                group.draining, group.stopping = former.draining, former.stopping
+        other = self._state.owners.get(entry.group_id)
+        if other is not None:
+            former = other.groups.pop(entry.group_id)
+            other.known_tally = None
+            group.draining, group.stopping = former.draining, former.stopping
         adapter.groups[entry.group_id] = group
+        self._state.owners[entry.group_id] = adapter
         adapter.changed |= group.stopping
         if group.draining and not group.stopping:
             self._drain(adapter, group)
@@ -151,8 +213,9 @@ class Adapters:
 
     def _gone(self, adapter: Adapter, group: Group, state: str, reason: str) -> None:
         del adapter.groups[group.group_id]
+        del self._state.owners[group.group_id]
         self._draining.pop(group.group_id, None)
-        text = f"worker group {group.group_id} of {adapter.name} is {state}: {reason}"
+        text = _ended(adapter, group.group_id, state, reason)
         if state == "failed" and not group.leaving:
             self._warn(adapter, text)
         else:  # one that was up is replaced as the tasks need it
@@ -172,3 +235,7 @@ class Adapters:
         group.stopping = group.is_refused = True
         adapter.changed = True
         return True
+
+
+def _ended(adapter: Adapter, group_id: str, state: str, reason: str) -> str:
+    return f"worker group {group_id} of {adapter.name} is {state}: {reason}"

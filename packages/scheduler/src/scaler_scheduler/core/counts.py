@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scaler_protocol.batch import Status
+from scaler_protocol.batch import RESULTS, Status
 
 _LAST_SUCCESS = int(Status.VALUES)
 
@@ -34,7 +34,7 @@ class TaskCounts:
 
     def add_ended(self, status: int, tasks: int) -> None:
         """Take in that tasks ended in the same way."""
-        if status <= _LAST_SUCCESS:
+        if status in RESULTS:
             self.success += tasks
         elif status == Status.CANCELLED:
             self.canceled += tasks

@@ -3,9 +3,11 @@
 Decides how many tasks a slice has by time, never by the number the client packed together.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from itertools import accumulate
 
-from scaler_protocol.batch import F64, U8, U32, U64, Status, column, covering, numbers, offsets
+from scaler_protocol.batch import F64, RESULTS, U8, U32, U64, Status, column, covering, numbers, offsets, unpack_stored
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import (
     ANY_TASK,
@@ -18,11 +20,17 @@ from scaler_protocol.messages import (
     SubmitBatch,
     TaskResults,
 )
-from scaler_scheduler.core.balance import Balance, movable
+from scaler_scheduler.core import dependencies
+from scaler_scheduler.core.balance import Balance
 from scaler_scheduler.core.hungry import room
 from scaler_scheduler.core.lanes import Lanes
+from scaler_scheduler.core.links import Links, Span
+from scaler_scheduler.core.recent import runs_of
 from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State, Worker
 from scaler_scheduler.policies.allocate import AllocationPolicy
+
+_RESERVED = 1 << 32
+"""So many numbers of slices are kept for those to come."""
 
 UNKNOWN_TASK_SECONDS = 0.05
 """What a task of unknown duration counts as in a worker's load."""
@@ -31,18 +39,20 @@ UNKNOWN_TASK_SECONDS = 0.05
 class Dispatch:
     """The movement of tasks. Reads and changes the state's tables of work."""
 
-    def __init__(self, state: State, out: Outbox, allocate: AllocationPolicy) -> None:
+    def __init__(self, state: State, out: Outbox, allocate: AllocationPolicy, balance: Balance) -> None:
         self._state = state
         self._counts = state.counts
         self._out = out
         self.lanes = Lanes(allocate)
-        self._balance = Balance()
+        self._balance = balance
 
     # ---- batches
 
-    def submit(self, client: Client, submitted: SubmitBatch, function: Function, accepted: int) -> None:
+    def submit(
+        self, client: Client, submitted: SubmitBatch, function: Function, accepted: int, links: Links | None = None
+    ) -> None:
         """Take in a new batch, of which tasks below `accepted` may run; the caller answers for the rest."""
-        ready = [(start, min(stop, accepted)) for start, stop in _unfinished(submitted) if start < accepted]
+        ready = [(start, min(stop, accepted)) for start, stop in unfinished(submitted) if start < accepted]
         if not ready:
             return
         self._state.batch_count += 1
@@ -55,13 +65,31 @@ class Dispatch:
             starts=offsets(numbers(U32, submitted.block_counts)),
             offsets=offsets(numbers(U32, submitted.block_sizes)),
             unfinished=sum(stop - start for start, stop in ready),
+            links=links,
         )
         function.batches += 1
         client.batches[submitted.batch_id] = batch
+        client.held_tasks += submitted.count
+        client.held_bytes += len(submitted.payload)
+        self._state.note_home(client)
         self._counts.inactive += batch.unfinished
-        self._count_unfinished(batch, batch.unfinished)
+        if links is not None:
+            dependencies.attach(batch)
+            ready = links.complete(ready)
         for start, stop in ready:
-            batch.lane.ready.add(batch, start, stop)
+            self._make_ready(batch, start, stop)
+        if links is not None:
+            self._end_failed(batch, links)
+
+    def refuse(self, batch: Batch, after: int, text: str) -> None:
+        """Answer for all but the first `after` ready tasks of a new batch: they shall not run after all."""
+        kept = after
+        for start, stop in list(batch.ready):
+            low = min(stop, start + kept)
+            kept -= low - start
+            for span in batch.lane.ready.remove(batch, low, stop):
+                self._counts.inactive -= span[1] - span[0]
+                self._end_ready(batch, *span, Status.REFUSED, text)
 
     def abandon(self, batch: Batch, *, force: bool) -> None:
         """Drop a batch: what is ready at once, what is queued on workers by recall.
@@ -71,7 +99,11 @@ class Dispatch:
         batch.lane.ready.remove(batch, 0, batch.submitted.count)
         batch.abandoned = True
         self._counts.canceled += batch.unfinished
-        self._count_unfinished(batch, -batch.unfinished)
+        self._count_unfinished(batch, batch.waiting - batch.unfinished)
+        for task in list(batch.links.missing) if batch.links is not None else ():
+            dependencies.drop(batch, task)
+        batch.links = None
+        self._end_dependents(batch, list(batch.awaited), Status.CANCELLED, b"")
         self._close_batch(batch)
         batch.forced = force
         held = [piece for piece in batch.slices.values() if piece.is_held]
@@ -84,11 +116,13 @@ class Dispatch:
     def cancel(self, batch: Batch, start: int, stop: int) -> None:
         """End tasks [start, stop) without a result where that is still possible; each is answered once it ended."""
         unknown = stop - start
+        if batch.links is not None:
+            waiting = batch.links.waiting(start, stop)
+            unknown -= len(waiting)
+            self._end_waiting(batch, waiting, Status.CANCELLED, b"")
         for low, high in batch.lane.ready.remove(batch, start, stop):
             unknown -= high - low
-            self._counts.canceled += high - low
-            self.answer(batch.client, batch.submitted.batch_id, range(low, high), Status.CANCELLED, "")
-            self._finish(batch, high - low)
+            self._end_ready(batch, low, high, Status.CANCELLED, "")
         for piece in list(batch.slices.values()):
             if piece.next < stop and piece.stop > start:
                 held = range(max(start, piece.next), min(stop, piece.stop))
@@ -105,7 +139,7 @@ class Dispatch:
         while (found := self.lanes.next()) is not None:
             lane, batch, worker = found
             known = self._state.durations.of(batch.function.function_id)
-            count = min(room(worker, known), lane.fair_part())
+            count = min(room(worker, known), lane.fair_part(worker, known))
             if count < 1:  # it has tasks, so that it answers, and takes part again then
                 lane.hungry.set_aside()
                 continue
@@ -115,36 +149,70 @@ class Dispatch:
         submitted = batch.submitted
         start, end = batch.ready.first()
         stop = min(end, start + count)
+        inputs = None if batch.links is None else batch.links.inputs(start, stop)
+        if inputs is not None:
+            stop = inputs.stop
         low, high = covering(batch.starts, start, stop)
         if batch.starts[high] > stop and batch.starts[high - 1] > start and stop < end:
             high -= 1
             stop = batch.starts[high]  # end where a block ends, so that no block is sent and read twice
         self._define(worker, batch.function)
         self._state.slice_count += 1
-        piece = Slice(self._state.slice_count, batch, worker, start, stop, task_seconds)
+        piece = Slice(self._state.first_slice_id + self._state.slice_count, batch, worker, start, stop, task_seconds)
         batch.lane.ready.take(batch, stop - start, (stop - start) * task_seconds)
         self._counts.running += stop - start
         worker.slices[piece.slice_id] = piece
         batch.slices[piece.slice_id] = piece
         self._change_load(worker, stop - start, task_seconds)
-        self._out.send(
-            worker.peer,
-            AssignSlice(
-                slice_id=piece.slice_id,
-                client_id=batch.client.peer,
-                batch_id=submitted.batch_id,
-                function_id=submitted.function_id,
-                start=start,
-                stop=stop,
-                first=batch.starts[low],
-                priority=submitted.priority,
-                encoding=submitted.encoding,
-                timed=submitted.timed,
-                block_counts=submitted.block_counts[4 * low : 4 * high],
-                block_sizes=submitted.block_sizes[4 * low : 4 * high],
-                payload=submitted.payload[batch.offsets[low] : batch.offsets[high]],
-            ),
+        assigned = AssignSlice(
+            slice_id=piece.slice_id,
+            client_id=batch.client.peer,
+            batch_id=submitted.batch_id,
+            function_id=submitted.function_id,
+            start=start,
+            stop=stop,
+            first=batch.starts[low],
+            priority=submitted.priority,
+            encoding=submitted.encoding,
+            timed=submitted.timed,
+            block_counts=submitted.block_counts[4 * low : 4 * high],
+            block_sizes=submitted.block_sizes[4 * low : 4 * high],
+            payload=submitted.payload[batch.offsets[low] : batch.offsets[high]],
+            stream_output=submitted.stream_output,
         )
+        if inputs is not None:
+            inputs.put(assigned)
+        self._out.send(worker.peer, assigned)
+
+    def adopt(self, batch: Batch, worker: Worker, slice_id: int, tasks: tuple[int, int]) -> Slice | None:
+        """Take note that a worker has tasks that are ready, since before they came; the first may be over already.
+
+        Returns its slice; None, and nothing is changed, if they are not all to be run.
+        """
+        start, stop = tasks
+        inside = [(max(low, start), high) for low, high in batch.ready if low < stop and high > start]
+        if len(inside) != 1 or inside[0][1] < stop or slice_id in batch.slices or slice_id in worker.slices:
+            return None
+        last = self._state.first_slice_id + self._state.slice_count
+        if last < slice_id <= last + _RESERVED:
+            return None
+        start = inside[0][0]
+        known = self._state.durations.of(batch.function.function_id)
+        task_seconds = UNKNOWN_TASK_SECONDS if known is None else known
+        piece = Slice(slice_id, batch, worker, start, stop, task_seconds)
+        batch.lane.ready.remove(batch, start, stop)
+        self._counts.running += stop - start
+        worker.slices[slice_id] = batch.slices[slice_id] = piece
+        worker.begun = piece
+        self._change_load(worker, stop - start, task_seconds)
+        return piece
+
+    def disown(self, piece: Slice) -> None:
+        """Run the rest of a slice elsewhere; what its worker says of it is dropped."""
+        rest = piece.stop - piece.next
+        self._close_slice(piece)
+        self._change_load(piece.worker, -rest, piece.task_seconds)
+        self._requeue(piece.batch, piece.next, piece.stop)
 
     def _define(self, worker: Worker, function: Function) -> None:
         if function not in worker.functions:
@@ -158,12 +226,15 @@ class Dispatch:
         """Pass results on to their client. Results of a slice that was given up are late: dropped."""
         piece = worker.slices.get(results.slice_id)
         if piece is None:
+            self.drop(results)
             return
         starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
         first, done = piece.next, sum(counts)
         in_place = list(accumulate(counts, initial=first))
         if in_place.pop() > piece.stop or in_place != list(starts):
             raise ProtocolError(f"results for runs {in_place[:10]} are out of place in [{first}, {piece.stop})")
+        if Status.DEPENDENCY_OVER in results.statuses:
+            raise ProtocolError("a worker does not know which results are over")
         batch = piece.batch
         piece.next += done
         worker.progressed_at = now
@@ -173,32 +244,114 @@ class Dispatch:
             self._close_slice(piece)
         self._change_load(worker, -done, piece.task_seconds)
         if batch.abandoned:
+            self.drop(results)
             return
         self._counts.add_results(results.statuses, counts, done)
         if batch.cancelling:
             batch.cancelling.difference_update(range(first, first + done))
         results.slice_id = 0
         results.client_id = b""
-        self._out.send(batch.client.peer, results)
+        self._deliver(batch.client, results)
+        if batch.awaited:
+            self._pass_on(batch, results)
+        if batch.links is not None:
+            batch.links.forget(first, first + done)
         self._finish(batch, done)
+
+    def drop(self, results: TaskResults) -> None:
+        """Have removed what nobody will hear of."""
+        if Status.STORED not in results.statuses:
+            return
+        keys: list[bytes] = []
+        for run in runs_of(results):
+            if run.status == Status.STORED:
+                with suppress(ProtocolError):  # it names nothing, and the message is over anyway
+                    keys.append(unpack_stored(run.payload)[1])
+        self._out.delete_objects(keys)
 
     def answer(self, client: Client, batch_id: int, tasks: range, status: Status, text: str) -> None:
         """Answer tasks in the scheduler's own name."""
-        payload = text.encode()
-        self._out.send(
-            client.peer,
+        self._answer(client, batch_id, [(tasks.start, tasks.stop)], status, text.encode())
+
+    def _answer(self, client: Client, batch_id: int, spans: list[Span], status: int, payload: bytes) -> None:
+        self._deliver(
+            client,
             TaskResults(
                 slice_id=0,
                 client_id=b"",
                 batch_id=batch_id,
-                starts=column(U32, [tasks.start]),
-                counts=column(U32, [len(tasks)]),
-                statuses=column(U8, [status]),
-                sizes=column(U32, [len(payload)]),
-                durations=column(F64, [0.0]),
-                payload=payload,
+                starts=column(U32, [start for start, _ in spans]),
+                counts=column(U32, [stop - start for start, stop in spans]),
+                statuses=column(U8, [status] * len(spans)),
+                sizes=column(U32, [len(payload)] * len(spans)),
+                durations=column(F64, [0.0] * len(spans)),
+                payload=payload * len(spans),
             ),
         )
+
+    def _deliver(self, client: Client, results: TaskResults) -> None:
+        self._out.send(client.peer, results)
+        if client.recent is not None:
+            client.recent.add(results)
+
+    # ---- tasks that wait for results
+
+    def _make_ready(self, batch: Batch, start: int, stop: int) -> None:
+        self._count_unfinished(batch, stop - start)
+        batch.lane.ready.add(batch, start, stop)
+
+    def _pass_on(self, batch: Batch, results: TaskResults) -> None:
+        """Bring outcomes to the tasks that wait for them."""
+        for run in runs_of(results):
+            tasks = dependencies.awaited_of(batch, run.start, run.stop)
+            if not tasks:
+                continue
+            if run.status not in RESULTS:
+                self._end_dependents(batch, tasks, run.status, run.payload)
+                continue
+            for dependent, task in dependencies.succeeded(batch, tasks, run):
+                self._make_ready(dependent, task, task + 1)
+
+    def _end_failed(self, batch: Batch, links: Links) -> None:
+        """End the tasks of a new batch that wait for what has failed."""
+        failed, links.failed = links.failed, {}
+        for task, outcome in failed.items():
+            if task in links.missing:
+                self._end_waiting(batch, [task], outcome.status, outcome.run)
+
+    def _end_waiting(self, batch: Batch, tasks: list[int], status: int, payload: bytes) -> None:
+        """End tasks that wait, without a result, and whatever waits for them."""
+        for task in tasks:
+            dependencies.drop(batch, task)
+        dependents = dependencies.failed(batch, tasks)
+        if tasks:
+            self._close_waiting(batch, tasks, status, payload)
+        for dependent, doomed in dependents.items():
+            self._close_waiting(dependent, doomed, status, payload)
+
+    def _end_dependents(self, batch: Batch, tasks: Iterable[int], status: int, payload: bytes) -> None:
+        """End whatever waits for tasks that have ended without a result, as these have."""
+        for dependent, doomed in dependencies.failed(batch, tasks).items():
+            self._close_waiting(dependent, doomed, status, payload)
+
+    def _close_waiting(self, batch: Batch, tasks: list[int], status: int, payload: bytes) -> None:
+        self._counts.add_ended(status, len(tasks))
+        self._answer(batch.client, batch.submitted.batch_id, dependencies.spans_of(tasks), status, payload)
+        batch.unfinished -= len(tasks)
+        if batch.unfinished == 0:
+            self._close_batch(batch)
+
+    def _end_ready(self, batch: Batch, start: int, stop: int, status: Status, text: str) -> None:
+        """End tasks that are in no slice, and not ready any more, without a result."""
+        self._counts.add_ended(status, stop - start)
+        self.answer(batch.client, batch.submitted.batch_id, range(start, stop), status, text)
+        if batch.awaited:
+            self._end_dependents(batch, dependencies.awaited_of(batch, start, stop), status, text.encode())
+        if batch.links is not None:
+            batch.links.forget(start, stop)
+        self._finish(batch, stop - start)
+
+    # ---- losses
 
     def run_again(self, piece: Slice) -> None:
         """Make the tasks of a slice that no worker holds ready again."""
@@ -255,9 +408,7 @@ class Dispatch:
         """End one task, which is in no slice and not ready, without a result."""
         if not batch.abandoned:
             batch.cancelling.discard(task)
-            self._counts.add_ended(status, 1)
-            self.answer(batch.client, batch.submitted.batch_id, range(task, task + 1), status, text)
-            self._finish(batch, 1)
+            self._end_ready(batch, task, task + 1, status, text)
 
     def _pursue(self, piece: Slice, asked: int | None) -> None:
         """Go on with taking back what of a slice shall not run on its worker, or not at all.
@@ -299,6 +450,9 @@ class Dispatch:
 
     def _close_batch(self, batch: Batch) -> None:
         del batch.client.batches[batch.submitted.batch_id]
+        batch.client.held_tasks -= batch.submitted.count
+        batch.client.held_bytes -= len(batch.submitted.payload)
+        self._state.note_home(batch.client)
         self.lanes.leave(batch)
         batch.function.batches -= 1
         self.release(batch.function)
@@ -325,11 +479,15 @@ class Dispatch:
             piece.recalling = False
             piece.worker.recalls -= 1
             self._balance.recalls -= 1
+            if piece.worker.blocked:
+                self._state.restless[piece.worker] = None
 
     # ---- workers come, change and go
 
     def update(self, worker: Worker) -> None:
         """Take note of a worker that has come or whose state has changed."""
+        if worker.clients or worker.lender or worker.blocked:
+            self._state.restless[worker] = None
         self.lanes.update(worker)
         self._balance.note(worker)
 
@@ -371,19 +529,26 @@ class Dispatch:
         """Ask for everything the worker has not begun."""
         self._ask_back(worker, [(piece, piece.next) for piece in worker.slices.values() if not piece.recalling])
 
+    def recall_rest(self, worker: Worker) -> None:
+        """Ask for everything behind the worker's running task that it has not been asked for."""
+        if worker.outstanding > 1:
+            waiting = (piece for piece in worker.slices.values() if not piece.recalling and piece.limit > piece.next)
+            self._ask_back(worker, [(piece, piece.next) for piece in waiting])
+
+    def waiting_above(self, worker: Worker, floor: float, most: int) -> int:
+        """Return how many tasks that suit the worker and are of higher priority wait to be run, up to `most`."""
+        found, lanes = 0, self.lanes.of(worker)
+        for lane in lanes:
+            found += lane.ready.above(floor, most)
+        if found < most:
+            taken = self.lanes.idle()  # their queued tasks go elsewhere
+            found += self._balance.queued({lane: floor for lane in lanes if lane not in taken}, most)
+        return min(found, most)
+
     def balance(self, now: float) -> None:
-        """Recall queued tasks from busy workers while others have nothing to do."""
-        idle = self.lanes.idle()
-        for donor in self._balance.donors(now, idle):
-            wanted = max(1, (donor.outstanding - 1) // 2)
-            limits: list[tuple[Slice, int]] = []
-            for piece, most in movable(donor, idle):
-                count = min(wanted, most)
-                limits.append((piece, piece.stop - count))
-                wanted -= count
-                if not wanted:
-                    break
-            self._recall(donor, limits)
+        """Recall queued tasks from busy workers while others have nothing to do, or much less."""
+        for donor, limits in self._balance.plans(now, self.lanes):
+            self._ask_back(donor, limits)
 
     @property
     def wants_balance(self) -> bool:
@@ -405,6 +570,8 @@ class Dispatch:
         slice_ids = column(U64, [piece.slice_id for piece, _ in limits])
         self._out.send(worker.peer, RecallSlices(slice_ids, column(U32, [limit for _, limit in limits])))
         self._balance.note(worker)
+        if worker.blocked:
+            self._state.restless[worker] = None
 
     def _change_load(self, worker: Worker, tasks: int, task_seconds: float) -> None:
         worker.outstanding += tasks
@@ -412,7 +579,7 @@ class Dispatch:
         self.update(worker)
 
 
-def _unfinished(submitted: SubmitBatch) -> list[tuple[int, int]]:
+def unfinished(submitted: SubmitBatch) -> list[tuple[int, int]]:
     """Return the intervals of tasks that the client does not say are finished."""
     edges = [0, *numbers(U32, submitted.finished), submitted.count]
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]

@@ -2,6 +2,7 @@
 
 import heapq
 from itertools import count
+from math import inf
 
 from scaler_scheduler.core.state import Worker
 
@@ -21,27 +22,47 @@ class HungryWorkers:
         self._heap: list[tuple[float, int, int, int, Worker]] = []
         self._ties = count()
         self.workers: dict[Worker, None] = {}
+        self.helpers: dict[Worker, None] = {}
+        """Hungry ones, which are in no heap: each takes only tasks above its floor."""
 
     def add(self, worker: Worker) -> None:
         """Let a worker take part."""
-        self.workers[worker] = None
+        if not worker.lender:
+            self.workers[worker] = None
         self.update(worker)
 
     def remove(self, worker: Worker) -> None:
         """Let a worker go."""
         self.workers.pop(worker, None)
+        self.helpers.pop(worker, None)
 
     def update(self, worker: Worker) -> None:
         """Take note of a change of the worker's load or state; its version has been raised."""
-        if is_hungry(worker):
+        if worker.lender:
+            if is_hungry(worker):
+                self.helpers[worker] = None
+            else:
+                self.helpers.pop(worker, None)
+        elif is_hungry(worker):
             entry = (worker.load_seconds, worker.outstanding, next(self._ties), worker.version, worker)
             heapq.heappush(self._heap, entry)
             if len(self._heap) > 4 * len(self.workers) + _STALE_ENTRIES:
                 self._heap = [entry for entry in self._heap if self._is_current(entry)]
                 heapq.heapify(self._heap)
 
-    def first(self) -> Worker | None:
-        """Return the least loaded hungry worker, None if there is none."""
+    def first(self, priority: float = inf) -> Worker | None:
+        """Return who gets a task of this priority: the least loaded worker, but before a busy one a helper.
+
+        Of several helpers the one with the highest floor: the others may take what it may not. None for nobody.
+        """
+        worker = self.least_loaded()
+        if self.helpers and (worker is None or worker.outstanding):
+            able = (helper for helper in self.helpers if helper.floor < priority)
+            return max(able, key=_floor, default=worker)
+        return worker
+
+    def least_loaded(self) -> Worker | None:
+        """Return the least loaded hungry worker, helpers aside; None if there is none."""
         while self._heap:
             if self._is_current(self._heap[0]):
                 return self._heap[0][-1]
@@ -49,7 +70,7 @@ class HungryWorkers:
         return None
 
     def set_aside(self) -> None:
-        """Remove the first worker, which `first` has returned, until its next `update`."""
+        """Remove the least loaded worker, which `first` has returned, until its next `update`."""
         heapq.heappop(self._heap)
 
     def _is_current(self, entry: tuple[float, int, int, int, Worker]) -> bool:
@@ -59,8 +80,10 @@ class HungryWorkers:
 
 def is_hungry(worker: Worker) -> bool:
     """Whether the worker should be given more."""
-    if worker.draining or worker.stopped:
+    if worker.draining or worker.stopped or worker.blocked:
         return False
+    if worker.lender or worker.clients:  # what were queued there might have to be taken back at once
+        return not worker.outstanding and worker.floor < inf
     return worker.load_seconds < AHEAD_SECONDS or worker.outstanding < AHEAD_TASKS
 
 
@@ -75,3 +98,7 @@ def room(worker: Worker, task_seconds: float | None) -> int:
     if task_seconds is None:
         return least
     return max(least, int((AHEAD_SECONDS - worker.load_seconds) / task_seconds))
+
+
+def _floor(helper: Worker) -> float:
+    return helper.floor

@@ -1,6 +1,6 @@
 """A set of whole numbers kept as disjoint intervals, in order."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 
@@ -19,6 +19,10 @@ class Intervals:
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(self._spans)
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._spans, number, key=_start) - 1
+        return at >= 0 and number < self._spans[at][1]
 
     def first(self) -> tuple[int, int]:
         """Return the first interval; the set must not be empty."""
@@ -67,3 +71,7 @@ class Intervals:
         """Remove everything."""
         self._spans.clear()
         self.size = 0
+
+
+def _start(span: tuple[int, int]) -> int:
+    return span[0]

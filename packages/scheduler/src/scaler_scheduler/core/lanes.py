@@ -4,6 +4,7 @@ A task without a suitable worker waits in its own lane and never blocks another.
 """
 
 from collections.abc import Iterator
+from math import inf
 
 from scaler_protocol.messages import Capabilities
 from scaler_scheduler.core.hungry import HungryWorkers
@@ -12,6 +13,9 @@ from scaler_scheduler.core.state import Batch, Client, Worker
 from scaler_scheduler.policies.allocate import AllocationPolicy
 
 LaneKey = tuple[tuple[str, int], ...]
+
+GRAIN_SECONDS = 0.01
+"""So much work goes to a worker at once, where all have as much to do meanwhile."""
 
 _UNUSED_KEPT = 4
 """So many lanes without a batch are kept: making one means asking every worker."""
@@ -31,9 +35,15 @@ class Lane:
         self.waiting_since: float | None = None
         """Since when tasks have waited here without any worker."""
 
-    def fair_part(self) -> int:
-        """Return the most tasks one slice may have, so that every worker gets some."""
-        return max(1, self.ready.tasks // (2 * max(1, len(self.hungry.workers))))
+    def fair_part(self, worker: Worker, task_seconds: float | None) -> int:
+        """Return the most tasks that a slice for the least loaded worker may have, so that every worker gets some.
+
+        Where even this one has work, a grain more for it leaves nobody behind; slices of single tasks would cost more.
+        """
+        share = max(1, self.ready.tasks // (2 * max(1, len(self.hungry.workers))))
+        if task_seconds is None:
+            return share
+        return max(share, int(min(GRAIN_SECONDS, worker.load_seconds) / task_seconds))
 
 
 class Lanes:
@@ -102,9 +112,23 @@ class Lanes:
         """Whether tasks are ready that the worker may run."""
         return any(lane.ready.tasks for lane in self._workers.get(worker, ()))
 
-    def idle(self) -> set[Lane]:
-        """Return the lanes that have a worker with nothing to do, and nothing ready for it in any lane."""
-        return {lane for lane in self._lanes.values() if self._is_idle(lane.hungry.first())}
+    def of(self, worker: Worker) -> list[Lane]:
+        """Return the lanes that the worker suits."""
+        return self._workers.get(worker, [])
+
+    def idle(self) -> dict[Lane, float]:
+        """Return the lanes that have a worker with nothing to do, and nothing ready for it in any lane.
+
+        With each lane, above which priority such workers take tasks: an ordinary one any, a helper those above its
+        floor.
+        """
+        idle: dict[Lane, float] = {}
+        for lane in self._lanes.values():
+            if self._is_idle(lane.hungry.least_loaded()):
+                idle[lane] = -inf
+            elif lane.hungry.helpers:
+                idle[lane] = min(helper.floor for helper in lane.hungry.helpers)
+        return idle
 
     def forget(self, client: Client) -> None:
         """Drop what is kept of a client that is gone."""
@@ -117,8 +141,8 @@ class Lanes:
         for lane in self._lanes.values():
             if not lane.ready.tasks:
                 continue
-            worker = lane.hungry.first()
-            first = lane.ready.first() if worker is not None else None
+            first = lane.ready.first() if lane.hungry.first() is not None else None
+            worker = None if first is None else lane.hungry.first(-first[0][0])
             if worker is not None and first is not None and (best is None or first[0] < best[0]):
                 best = (first[0], lane, first[1], worker)
         return None if best is None else best[1:]
@@ -129,8 +153,9 @@ class Lanes:
     def _drop(self, key: LaneKey) -> None:
         del self._unused[key]
         lane = self._lanes.pop(key)
-        for worker in lane.hungry.workers:
-            self._workers[worker].remove(lane)
+        for lanes in self._workers.values():  # helpers too, which the lane does not list while they are not hungry
+            if lane in lanes:
+                lanes.remove(lane)
 
 
 def _key(capabilities: Capabilities) -> LaneKey:

@@ -52,7 +52,7 @@ class ReadyQueue:
             queues = self._levels[priority].queues
             while queues:
                 client = min(queues, key=_share)
-                if client.congested:
+                if client.is_paused:
                     break
                 batch = _front(queues[client])
                 if batch is not None:
@@ -61,6 +61,19 @@ class ReadyQueue:
             if not queues:
                 del self._levels[priority]
         return None
+
+    def above(self, floor: float, most: int) -> int:
+        """Return how many tasks of higher priority than `floor` may be sent out now, up to `most`."""
+        found = 0
+        for priority in sorted(self._levels, reverse=True):
+            if priority <= floor:
+                break
+            for client, queue in self._levels[priority].queues.items():
+                for _, batch in queue if not client.is_paused else ():
+                    found += batch.ready.size
+                    if found >= most:
+                        return most
+        return found
 
     def take(self, batch: Batch, count: int, seconds: float) -> None:
         """Remove the first `count` tasks of the batch; they are estimated to take `seconds`."""
@@ -103,4 +116,4 @@ def _front(queue: list[tuple[int, Batch]]) -> Batch | None:
 
 
 def _share(client: Client) -> tuple[bool, float]:
-    return client.congested, client.used_seconds
+    return client.is_paused, client.used_seconds

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
+from scaler_protocol.identifiers import root_of
 from scaler_protocol.messages import HostReport, Message, WorkerReport
 from scaler_protocol.monitor_messages import Count, MonitorReport, WorkerFigures
 from scaler_scheduler.core.counts import TaskCounts
@@ -44,12 +45,16 @@ def make_report(state: State, process: ProcessFigures, now: float) -> MonitorRep
             for client in state.clients.values()
         ],
         workers=[
-            *(_of_worker(state, worker, reported.get(worker.worker_id), now) for worker in state.workers.values()),
+            *(
+                _of_worker(state, worker, reported.get(worker.worker_id), now)
+                for worker in state.workers.values()
+                if not worker.lender
+            ),
             *(
                 _figures(host, entry, now)
                 for host in state.hosts.values()
                 for entry in host.report.workers
-                if entry.worker_id not in state.workers
+                if entry.worker_id not in state.workers and root_of(entry.worker_id) == entry.worker_id
             ),
         ],
     )
@@ -61,10 +66,18 @@ def _of_worker(state: State, worker: Worker, entry: WorkerReport | None, now: fl
         entry = WorkerReport(worker.worker_id, worker.group_id, worker.incarnation, 0, "")
     figures = _figures(state.hosts.get(worker.host), entry, now)
     figures.places = max(0, worker.queue_size - worker.outstanding)
-    figures.outstanding = worker.outstanding
-    figures.queued = max(0, worker.outstanding - entry.suspended - 1)
+    helpers = state.helpers.get(worker.worker_id, {})
+    figures.outstanding = worker.outstanding + sum(helper.outstanding for helper in helpers)
+    figures.suspended = sum(_is_lent(state, processor) for processor in (worker, *helpers))
+    figures.queued = max(0, figures.outstanding - figures.suspended - 1)
     figures.initialised = True
     return figures
+
+
+def _is_lent(state: State, worker: Worker) -> bool:
+    """Whether a task waits for others, one of which runs in its place."""
+    loan = state.loans.get(worker.worker_id)
+    return worker.blocked and loan is not None and loan.helper is not None and bool(loan.helper.slices)
 
 
 def _figures(host: Host | None, entry: WorkerReport, now: float) -> WorkerFigures:

@@ -1,10 +1,11 @@
 """When to ask the policy, and what follows: growth at once, a surplus once it has lasted, the emptiest groups first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scaler_runtime.core import Peer
 from scaler_scheduler.core.adapters import Adapters
+from scaler_scheduler.core.backlog import Backlog
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Adapter, Group, State
@@ -30,6 +31,7 @@ class Scaling:
         self._state = state
         self._dispatch = dispatch
         self._adapters = adapters
+        self._backlog = Backlog(state)
         self._release_from = now + settings.settling_seconds
         self._lasting: dict[frozenset[Peer], list[_Step]] = {}
         """Steps up, each later than the one before."""
@@ -43,58 +45,60 @@ class Scaling:
         self._skipped = False
         if self._policy.decide is None or not managed:
             self._lasting = {}
+            self._backlog.forget()
             return
-        if now < self._next and self._state.unfinished_tasks <= 2 * self._tasks:
+        if now < self._next and self._state.unfinished_tasks <= 2 * self._tasks and not self._backlog.is_due(now):
             self._skipped = True
             return
         self._next = now + PAUSE_SECONDS
         self._tasks = self._state.unfinished_tasks
-        decision = self._policy.decide(self.snapshot(managed))
+        decision = self._policy.decide(self.snapshot(managed, now))
         for peer, groups in decision.growth.items():
-            self._adapters.add_groups(self._state.adapters[peer], groups, decision.reason)
+            self._adapters.grow(self._state.adapters[peer], groups, decision.reason)
         self._release(decision.surplus, decision.reason, now)
 
     def next_wakeup(self) -> float | None:
         """Return when a decision is wanted without an event: soon, if one was skipped or a surplus is lasting."""
+        trial_end = self._backlog.trial_end
         if self._skipped:
-            return self._next
+            return self._next if trial_end is None else min(self._next, trial_end)
         decided = self._next - PAUSE_SECONDS
         ends = [self._due(step) for steps in self._lasting.values() for step in steps if self._due(step) > decided]
-        return max(self._next, min(ends)) if ends else None
+        due = max(self._next, min(ends)) if ends else None
+        return trial_end if due is None else due if trial_end is None else min(due, trial_end)
 
-    def snapshot(self, managed: Iterable[Adapter]) -> Snapshot:
+    def snapshot(self, managed: Iterable[Adapter], now: float) -> Snapshot:
         """Return the policy's view of this moment."""
-        group_ids: set[str] = set()
-        views: list[AdapterView] = []
-        for adapter in managed:
-            group_ids.update(adapter.groups)
-            report, supply = adapter.report, adapter.supply
-            views.append(
-                AdapterView(
-                    peer=adapter.peer,
-                    capacity=report.max_worker_groups,
-                    workers_per_group=max(1, report.workers_per_group),
-                    capabilities=report.capabilities,
-                    groups=supply,
-                    leaving=len(adapter.groups) - supply,
-                    is_full=adapter.full is not None or adapter.is_away,
-                )
+        views = tuple(
+            AdapterView(
+                peer=adapter.peer,
+                capacity=adapter.report.max_worker_groups,
+                workers_per_group=max(1, adapter.report.workers_per_group),
+                capabilities=adapter.report.capabilities,
+                groups=adapter.tally.staying,
+                draining=adapter.tally.draining,
+                leaving=adapter.tally.stopping,
+                is_full=adapter.full is not None or adapter.is_away,
             )
+            for adapter in managed
+        )
         others = tuple(
             (worker.capabilities, 1)
-            for worker in self._state.workers.values()
-            if worker.group_id not in group_ids and not worker.draining
+            for group_id in self._unmanaged()
+            for worker in self._state.members[group_id].values()
+            if not worker.draining
         )
-        durations = self._state.durations
-        known_seconds, unknown_tasks = 0.0, 0
-        for function in self._state.busy:
-            seconds = durations.of(function.function_id)
-            if seconds is None:
-                unknown_tasks += function.unfinished
-            else:
-                known_seconds += function.unfinished * seconds
+        known_seconds, unknown_tasks = self._backlog.measure(now)
         demands = tuple(Demand(lane.capabilities, lane.unfinished) for lane in self._dispatch.lanes if lane.unfinished)
-        return Snapshot(demands, tuple(views), others, known_seconds, unknown_tasks)
+        return Snapshot(demands, views, others, known_seconds, unknown_tasks)
+
+    def _unmanaged(self) -> Iterator[str]:
+        """Return the groups with workers that no policy can start or stop."""
+        state = self._state
+        yield from state.members.keys() - state.owners.keys()
+        for adapter in state.adapters.values():
+            if not adapter.report.max_worker_groups:
+                yield from (group_id for group_id in adapter.groups if group_id in state.members)
 
     def _release(self, surplus: tuple[Surplus, ...], reason: str, now: float) -> None:
         lasting: dict[frozenset[Peer], list[_Step]] = {}

@@ -10,9 +10,12 @@ from scaler_protocol import messages as m
 from scaler_protocol.errors import ProtocolError
 from scaler_runtime import core as c
 from scaler_scheduler.core.adapters import Adapters
-from scaler_scheduler.core.balance import STUCK_SECONDS
+from scaler_scheduler.core.balance import STUCK_SECONDS, Balance
 from scaler_scheduler.core.clients import Clients
 from scaler_scheduler.core.dispatch import Dispatch
+from scaler_scheduler.core.lending import Lending
+from scaler_scheduler.core.output import Output
+from scaler_scheduler.core.resumption import Resumption
 from scaler_scheduler.core.scaling import Scaling
 from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Outbox, State
@@ -21,10 +24,18 @@ from scaler_scheduler.core.workers import Workers
 
 _ACCEPTED: dict[str, frozenset[type[Any]]] = {
     "client": frozenset(
-        {m.DefineFunction, m.ForgetFunctions, m.SubmitBatch, m.CancelTasks, m.AbandonBatches, m.RequestShutdown}
+        {
+            m.DefineFunction,
+            m.ForgetFunctions,
+            m.SubmitBatch,
+            m.CancelTasks,
+            m.AbandonBatches,
+            m.HoldOutput,
+            m.RequestShutdown,
+        }
     ),
-    "worker": frozenset({m.WorkerHello, m.TaskResults, m.SlicesReturned}),
-    "host": frozenset({m.HostReport, m.ProcessEnded}),
+    "worker": frozenset({m.WorkerHello, m.TaskResults, m.SlicesReturned, m.TaskOutput}),
+    "host": frozenset({m.HostReport, m.ProcessEnded, m.TaskOutput}),
     "adapter": frozenset({m.AdapterReport}),
 }
 """Which messages a peer may send, by its role."""
@@ -34,13 +45,18 @@ class SchedulerCore:
     """See the module."""
 
     def __init__(self, settings: Settings, now: float) -> None:
-        self.state = State()
+        self.state = State(first_slice_id=settings.first_slice_id)
         self._out = Outbox()
         self._roles: dict[c.Peer, str] = {}
-        dispatch = Dispatch(self.state, self._out, settings.policies.allocate)
+        balance = Balance(settings.load_balance_seconds, settings.load_balance_trigger_times)
+        dispatch = Dispatch(self.state, self._out, settings.policies.allocate, balance)
         self._dispatch = dispatch
+        self._balance = balance
+        self._output = Output(self.state, self._out)
         self._clients = Clients(settings, self.state, self._out, dispatch)
-        self._workers = Workers(settings, self.state, self._out, dispatch)
+        self._lending = Lending(settings, self.state, self._out, dispatch)
+        self._resumption = Resumption(settings, self.state, self._out, dispatch, now)
+        self._workers = Workers(settings, self.state, self._out, dispatch, self._lending)
         self._adapters = Adapters(settings, self.state, self._out, dispatch, self._clients)
         self._scaling = Scaling(settings, self.state, dispatch, self._adapters, now)
         self._waiting = Waiting(settings, self.state, self._out, dispatch, self._clients)
@@ -59,9 +75,14 @@ class SchedulerCore:
         """Return when `Settle` is wanted at the latest."""
         wakeups = (
             self._balance_at,
+            self._balance.next_wakeup(),
+            self._clients.next_wakeup(),
             self._scaling.next_wakeup(),
+            self._adapters.next_wakeup(),
             self._waiting.next_wakeup(),
             self._workers.next_wakeup(),
+            self._lending.next_wakeup(),
+            self._resumption.next_wakeup(),
         )
         return min((at for at in wakeups if at is not None), default=None)
 
@@ -72,13 +93,18 @@ class SchedulerCore:
         self._roles[event.peer] = role
         if role == "client":
             self._clients.join(event.peer, event.register)
+            self._lending.client_joined(self.state.clients[event.peer])
+            self._resumption.client_joined(self.state.clients[event.peer], event.register, now)
         elif role == "host":
             self._workers.host_joined(event.peer, event.register)
 
     def on_left(self, event: c.PeerLeft, now: float) -> None:
         self._roles.pop(event.peer, None)
         if (client := self.state.clients.get(event.peer)) is not None:
-            self._clients.leave(client, event.reason)
+            self._lending.client_left(client)
+            self._resumption.client_left(client)
+            self._output.release(client)
+            self._clients.leave(client, event.reason, orderly=event.orderly, now=now)
         elif (worker := self.state.worker_of_peer.get(event.peer)) is not None:
             self._workers.worker_left(worker, event.reason)
         elif (host := self.state.hosts.get(event.peer)) is not None:
@@ -101,7 +127,7 @@ class SchedulerCore:
     def _set_congested(self, peer: c.Peer, *, congested: bool) -> None:
         client = self.state.clients.get(peer)
         if client is not None:
-            client.congested = congested
+            self._output.set_full(client, is_full=congested)
 
     def on_received(self, event: c.Received, now: float) -> None:
         kind = type(event.message)
@@ -114,31 +140,51 @@ class SchedulerCore:
         self._clients.end_all(event.reason)
 
     def on_settle(self, event: c.Settle, now: float) -> None:
+        self._clients.settle(now)
         self._workers.settle(now)
+        self._resumption.settle(now)
+        self._lending.settle(now)
         self._dispatch.assign()
         self._dispatch.balance(now)
+        self._lending.settle(now)
+        self._lending.lend(now)
         self._balance_at = now + STUCK_SECONDS if self._dispatch.wants_balance else None
         self._scaling.settle(now)
-        self._adapters.settle()
+        self._adapters.settle(now)
         self._waiting.settle(now)
 
     # ---- messages
 
     def from_client(self, peer: c.Peer, message: m.Message, now: float) -> None:
-        _CLIENT_MESSAGES[type(message)](self._clients, self.state.clients[peer], message)
+        client = self.state.clients[peer]
+        _CLIENT_MESSAGES[type(message)](self._clients, client, message)
+        if isinstance(message, m.SubmitBatch):
+            self._resumption.submitted(client, message.batch_id, now)
 
     def on_hello(self, peer: c.Peer, message: m.WorkerHello, now: float) -> None:
         self._workers.on_hello(peer, message, now)
+        worker = self.state.worker_of_peer.get(peer)
+        if worker is not None and message.held:
+            self._resumption.greeted(worker, message, now)
+        self._adapters.on_hello(message.group_id, now)
 
     def on_results(self, peer: c.Peer, message: m.TaskResults, now: float) -> None:
         worker = self.state.worker_of_peer.get(peer)
-        if worker is not None:
-            self._dispatch.on_results(worker, message, now)
+        if worker is None:
+            self._dispatch.drop(message)
+        elif (results := self._resumption.take(worker, message)) is not None:
+            self._dispatch.on_results(worker, results, now)
 
     def on_returned(self, peer: c.Peer, message: m.SlicesReturned, now: float) -> None:
         worker = self.state.worker_of_peer.get(peer)
         if worker is not None:
             self._dispatch.on_returned(worker, message)
+
+    def on_output(self, peer: c.Peer, message: m.TaskOutput, now: float) -> None:
+        self._output.pass_on(peer, message)
+
+    def on_hold(self, peer: c.Peer, message: m.HoldOutput, now: float) -> None:
+        self._output.hold(self.state.clients[peer], message)
 
     def on_host_report(self, peer: c.Peer, message: m.HostReport, now: float) -> None:
         self._workers.on_report(self.state.hosts[peer], message, now)
@@ -147,7 +193,7 @@ class SchedulerCore:
         self._workers.on_process_ended(self.state.hosts[peer], message)
 
     def on_adapter_report(self, peer: c.Peer, message: m.AdapterReport, now: float) -> None:
-        self._adapters.on_report(peer, message)
+        self._adapters.on_report(peer, message, now)
 
 
 _HANDLERS: dict[type[Any], Callable[[SchedulerCore, Any, float], None]] = {
@@ -166,6 +212,8 @@ _MESSAGES: dict[type[Any], Callable[[SchedulerCore, c.Peer, Any, float], None]] 
     m.WorkerHello: SchedulerCore.on_hello,
     m.TaskResults: SchedulerCore.on_results,
     m.SlicesReturned: SchedulerCore.on_returned,
+    m.TaskOutput: SchedulerCore.on_output,
+    m.HoldOutput: SchedulerCore.on_hold,
     m.HostReport: SchedulerCore.on_host_report,
     m.ProcessEnded: SchedulerCore.on_process_ended,
     m.AdapterReport: SchedulerCore.on_adapter_report,

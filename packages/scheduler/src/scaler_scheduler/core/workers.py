@@ -4,10 +4,11 @@ import signal
 from logging import INFO, WARNING
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import Status
+from scaler_protocol.batch import Status, died_text
 from scaler_protocol.errors import ProtocolError
 from scaler_runtime.core import Peer
 from scaler_scheduler.core.dispatch import Dispatch
+from scaler_scheduler.core.lending import Lending
 from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Host, Outbox, Slice, State, Worker
 
@@ -21,17 +22,22 @@ _MAX_ENDED = 1000
 class Workers:
     """The scheduler's conversation with workers and hosts."""
 
-    def __init__(self, settings: Settings, state: State, out: Outbox, dispatch: Dispatch) -> None:
+    def __init__(self, settings: Settings, state: State, out: Outbox, dispatch: Dispatch, lending: Lending) -> None:
         self._settings = settings
         self._state = state
         self._out = out
         self._dispatch = dispatch
+        self._lending = lending
         self._stopped: dict[Worker, None] = {}
 
     # ---- workers
 
     def on_hello(self, peer: Peer, hello: m.WorkerHello, now: float) -> None:
         """Take in a process. It replaces an earlier one of the same worker, whose end its host will explain."""
+        if not hello.worker_id or hello.worker_id == hello.lender:
+            raise ProtocolError(f"worker {hello.worker_id!r} in the slot of {hello.lender!r}")
+        if any(held.start >= held.stop for held in hello.held):
+            raise ProtocolError(f"worker {hello.worker_id} holds a slice of no tasks")
         mine = self._state.worker_of_peer.get(peer)
         if mine is not None and mine.worker_id != hello.worker_id:
             raise ProtocolError(f"worker {mine.worker_id} says that it is {hello.worker_id}")
@@ -41,7 +47,7 @@ class Workers:
             self._dismiss(peer, f"worker {hello.worker_id} is another process by now")
             return
         if known is not None:
-            held = self._remove(known)
+            held = self._remove(known, is_over=known.incarnation < hello.incarnation)
             if known.incarnation < hello.incarnation and held:
                 self._state.lost[known.host, known.worker_id, known.incarnation] = held
             else:
@@ -55,23 +61,28 @@ class Workers:
             queue_size=max(1, hello.queue_size),
             capabilities=hello.capabilities,
             progressed_at=now,
+            lender=hello.lender,
+            suspends=hello.suspends,
         )
         self._state.workers[worker.worker_id] = worker
         self._state.worker_of_peer[peer] = worker
-        self._state.members.setdefault(worker.group_id, {})[worker.worker_id] = worker
-        worker.draining = self._group_leaves(worker.group_id)
+        if not worker.lender:
+            self._state.members.setdefault(worker.group_id, {})[worker.worker_id] = worker
+            worker.draining = self._group_leaves(worker.group_id)
         if host is not None:
             host.workers.add(worker.worker_id)
             worker.draining |= worker.worker_id in host.draining
-        if known is None:
-            self._out.log(INFO, f"worker {worker.worker_id} is ready; {len(self._state.workers)} workers")
+        if known is None and not worker.lender:
+            self._out.log(INFO, f"worker {worker.worker_id} is ready; {self._state.worker_count} workers")
+        self._lending.greeted(worker)
         self._dispatch.update(worker)
 
     def worker_left(self, worker: Worker, reason: str) -> None:
         """Run elsewhere what a worker held whose connection is gone for good; its host did not report its end."""
         running = _running(worker)
         self._out.log(WARNING, f"worker {worker.worker_id} is lost: {reason}")
-        self._after_loss(self._remove(worker), running, f"worker {worker.worker_id}: {reason}", counted=True)
+        held = self._remove(worker, is_over=False)
+        self._after_loss(held, running, f"worker {worker.worker_id}: {reason}", counted=True)
 
     def _is_late(self, hello: m.WorkerHello, known: Worker | None, host: Host | None) -> bool:
         """Whether the process that greets is not, or not any more, the worker's current one."""
@@ -80,8 +91,8 @@ class Workers:
         return host is not None and host.ended.get(hello.worker_id, -1) >= hello.incarnation
 
     def _group_leaves(self, group_id: str) -> bool:
-        groups = (adapter.groups.get(group_id) for adapter in self._state.adapters.values())
-        return any(group is not None and group.leaving for group in groups)
+        adapter = self._state.owners.get(group_id)
+        return adapter is not None and adapter.groups[group_id].leaving
 
     def _dismiss(self, peer: Peer, reason: str) -> None:
         """Have a process that was given up end, if it is still there."""
@@ -137,6 +148,7 @@ class Workers:
         held = self._state.lost.pop((host.peer, ended.worker_id, ended.incarnation), [])
         if worker is not None and worker.host == host.peer and worker.incarnation == ended.incarnation:
             held = self._remove(worker)
+        self._lending.process_ended(ended)
         culprit = next(
             (
                 (piece, ended.task)
@@ -157,7 +169,7 @@ class Workers:
     def settle(self, now: float) -> None:
         """Tell draining hosts which workers are empty, and give up on workers that were stopped for too long."""
         for host in self._state.hosts.values():
-            empty = [worker_id for worker_id in host.undrained if self._is_empty(worker_id)]
+            empty = [worker_id for worker_id in host.undrained if self._state.is_empty(worker_id)]
             if empty:
                 for worker_id in empty:
                     del host.undrained[worker_id]
@@ -167,6 +179,7 @@ class Workers:
                 self._out.log(WARNING, f"worker {worker.worker_id} is stopped; its tasks run elsewhere")
                 self._dispatch.recall_all(worker)  # should it go on one day
                 self._run_again(self._dispatch.give_up(worker))
+                self._lending.given_up(worker, now)
 
     def next_wakeup(self) -> float | None:
         """Return when `settle` has something to do without an event."""
@@ -194,13 +207,13 @@ class Workers:
         for piece in held:
             self._dispatch.run_again(piece)
 
-    def _remove(self, worker: Worker) -> list[Slice]:
+    def _remove(self, worker: Worker, *, is_over: bool = True) -> list[Slice]:
         held = self._dispatch.remove(worker)
         del self._state.workers[worker.worker_id]
         del self._state.worker_of_peer[worker.peer]
-        members = self._state.members[worker.group_id]
-        del members[worker.worker_id]
-        if not members:
+        self._lending.removed(worker, is_over=is_over)
+        members = self._state.members.get(worker.group_id, {})
+        if members.pop(worker.worker_id, None) is not None and not members:
             del self._state.members[worker.group_id]
         self._stopped.pop(worker, None)
         host = self._state.hosts.get(worker.host)
@@ -212,10 +225,6 @@ class Workers:
         host.ended[ended.worker_id] = max(ended.incarnation, host.ended.pop(ended.worker_id, -1))
         if len(host.ended) > _MAX_ENDED:
             del host.ended[next(iter(host.ended))]
-
-    def _is_empty(self, worker_id: str) -> bool:
-        worker = self._state.workers.get(worker_id)
-        return worker is None or not worker.slices
 
     def _note_stopped(self, worker: Worker, *, is_stopped: bool, now: float) -> None:
         if is_stopped != worker.stopped:
@@ -247,4 +256,4 @@ def _text(status: Status, ended: m.ProcessEnded) -> str:
     if status is not Status.PROCESSOR_DIED:
         return ended.detail
     how = f"exit_code={ended.code}" if ended.cause == "exit" else f"signal_name={signal.Signals(ended.code).name}"
-    return f"{how}\n{ended.detail}"
+    return died_text(how, ended.detail, ended.stderr_tail)

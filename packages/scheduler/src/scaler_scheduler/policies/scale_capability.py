@@ -1,7 +1,5 @@
 """`scaling=capability`: the bounds of `vanilla` for each set of capabilities asked for, over the workers suiting it."""
 
-from dataclasses import replace
-
 from scaler_protocol.messages import Capabilities
 from scaler_runtime.core import Peer
 from scaler_scheduler.policies.allocate import suits
@@ -20,7 +18,7 @@ def decide(bounds: Bounds, snapshot: Snapshot) -> Decision:
         more = spread(bounds.workers(demand.tasks, current) - current, able)
         for peer, groups in more.items():
             growth[peer] = growth.get(peer, 0) + groups
-            adapters[peer] = replace(adapters[peer], groups=adapters[peer].groups + groups)
+            adapters[peer] = adapters[peer].grown(groups)
     reason = (
         ", ".join(f"{demand.tasks} tasks for {demand.capabilities or 'anyone'}" for demand in demands) or "no tasks"
     )

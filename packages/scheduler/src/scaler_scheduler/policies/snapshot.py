@@ -1,7 +1,7 @@
 """What a scaling policy sees, and what it answers. Plain data, frozen: a policy cannot change anything by itself."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from scaler_protocol.messages import Capabilities
@@ -12,7 +12,7 @@ NO_LIMIT = -1
 
 @dataclass(frozen=True, slots=True)
 class AdapterView:
-    """An adapter that may be scaled. `groups`: those it has or is about to have, without those that are `leaving`."""
+    """An adapter that may be scaled. `groups`: those it has or is about to have, without those on their way out."""
 
     peer: Peer
     capacity: int
@@ -20,17 +20,22 @@ class AdapterView:
     workers_per_group: int
     capabilities: Capabilities
     groups: int = 0
+    draining: int = 0
+    """Groups that finish what they run; any growth takes these back first."""
     leaving: int = 0
-    """Groups that still take a place."""
+    """Groups that end, and take a place until they have."""
     is_full: bool = False
     """Whether it has refused a group for want of room, or is out of reach."""
 
     @property
     def room(self) -> float:
-        """How many more groups it takes now."""
-        if self.is_full:
-            return 0
-        return inf if self.capacity == NO_LIMIT else max(0, self.capacity - self.groups - self.leaving)
+        """How many more groups it takes now, those that drain included."""
+        places = inf if self.capacity == NO_LIMIT else max(0, self.capacity - self.groups - self.leaving)
+        return min(self.draining, places) if self.is_full else places
+
+    def grown(self, groups: int) -> "AdapterView":
+        """Return how it will look with so many more groups."""
+        return replace(self, groups=self.groups + groups, draining=max(0, self.draining - groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,19 @@ class ScalingPolicy:
 
 
 def spread(workers: int, adapters: tuple[AdapterView, ...]) -> dict[Peer, int]:
-    """Return how many more groups give `workers` more workers: to the fewest groups first, within capacity."""
+    """Return how many more groups give `workers` more workers, within capacity.
+
+    Groups that drain are taken back first; of new ones the adapter with the fewest groups gets the next.
+    """
     growth: dict[Peer, int] = {}
     open_ones = [adapter for adapter in adapters if adapter.room > 0]
+
+    def rank(one: AdapterView) -> tuple[bool, int]:
+        more = growth.get(one.peer, 0)
+        return more >= one.draining, one.groups + more
+
     while workers > 0 and open_ones:
-        adapter = min(open_ones, key=lambda one: one.groups + growth.get(one.peer, 0))
+        adapter = min(open_ones, key=rank)
         growth[adapter.peer] = growth.get(adapter.peer, 0) + 1
         workers -= adapter.workers_per_group
         if growth[adapter.peer] >= adapter.room:

@@ -5,6 +5,7 @@ import select
 import sys
 import time
 
+from scaler_runtime.dump import dump_on_signal, write_dump
 from scaler_scheduler.top import view
 from scaler_scheduler.top.columns import Order
 from scaler_scheduler.top.config import TopConfig
@@ -16,12 +17,17 @@ _QUIT = "q"
 
 def run(config: TopConfig) -> int:
     """Show reports until told to stop; `ProgramError` when none comes any more."""
+    dump_on_signal(_dump)
     with Feed(config.monitor_address, config.timeout) as feed:
         if not is_terminal():
             return _write(feed)
         with Terminal() as terminal:
             terminal.show(view.waiting(str(config.monitor_address)))
             return _watch(feed, terminal)
+
+
+def _dump() -> None:
+    write_dump()  # without a word, which would be in the middle of the tables
 
 
 def _write(feed: Feed) -> int:

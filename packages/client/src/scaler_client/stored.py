@@ -1,0 +1,128 @@
+"""Values that may be too large for a message: as bytes for one, or as parts for the object storage, and back.
+
+What is large is not copied: arrays and `bytes` go from where they are into the storage, and arrays come out as
+read-only views of it. A custom serializer's bytes are stored as they are.
+"""
+
+import pickle
+from collections.abc import Iterable, Sequence, Sized
+from typing import Any, cast
+
+import cloudpickle
+
+from scaler_client.serializer import PROTOCOL, Buffer, Serializer, dump_call, is_default
+from scaler_object_storage.values import Parts, dump_parts, load_value
+from scaler_protocol.batch import STORED_BYTES
+
+_LOOKED_THROUGH = 16
+"""Containers of more items are not looked through for large `bytes`: these are then copied once."""
+
+_MAIN = b"__main__"
+
+
+def dump_apart(value: object, serializer: Serializer) -> bytes | Parts:
+    """Pickle one value: bytes, as `dump_result` gives them, or parts where they are for the object storage.
+
+    The parts refer to the value: store them before it changes. Raises whatever pickling raises.
+    """
+    if is_default(serializer):
+        return _dump(value, _bulk((value,)))
+    payload = serializer.serialize(value)
+    return payload if len(payload) < STORED_BYTES else Parts.of(payload)
+
+
+def dump_call_apart(
+    args: tuple[Any, ...], kwargs: dict[str, Any], serializer: Serializer, skipped: frozenset[int | str] = frozenset()
+) -> bytes | Parts:
+    """Pickle the arguments of one call likewise; `skipped` as for `dump_call`."""
+    if is_default(serializer):
+        return _dump((args, kwargs), _bulk((*args, *kwargs.values()) if kwargs else args))
+    payload = dump_call(args, kwargs, serializer, skipped)
+    return payload if len(payload) < STORED_BYTES else Parts.of(payload)
+
+
+def whole_parts(value: object, serializer: Serializer) -> Parts:
+    """Return the parts of a value that is stored whatever its size."""
+    dumped = dump_apart(value, serializer)
+    if isinstance(dumped, Parts):
+        return dumped
+    return dump_parts([dumped], ()) if is_default(serializer) else Parts.of(dumped)
+
+
+def load_stored(view: memoryview, serializer: Serializer) -> Any:
+    """Return the value of an object. Raises whatever restoring it raises."""
+    return load_value(view) if is_default(serializer) else serializer.deserialize(view)
+
+
+def _dump(value: object, bulk: Sequence[Buffer]) -> bytes | Parts:
+    if cloudpickle.list_registry_pickle_by_value():
+        return _dump_by_value(value)
+    buffers: list[memoryview] = []
+
+    def keeps_in_stream(buffer: pickle.PickleBuffer) -> bool:
+        return not _takes_out(buffer, buffers)
+
+    try:
+        if bulk:
+            stream = _Pieces()
+            pickle.Pickler(stream, PROTOCOL, buffer_callback=keeps_in_stream).dump(value)
+            own = {id(item) for item in bulk}
+            if not any(_MAIN in bytes(piece) for piece in stream.pieces if id(piece) not in own):
+                return dump_parts(stream.pieces, buffers)
+        else:
+            data = pickle.dumps(value, PROTOCOL, buffer_callback=keeps_in_stream)
+            if _MAIN not in data:
+                return data if not buffers and len(data) < STORED_BYTES else dump_parts([data], buffers)
+    except Exception:  # noqa: BLE001, S110 - whatever the value's own methods raise; cloudpickle raises it again if it must
+        pass
+    return _dump_by_value(value)
+
+
+def _dump_by_value(value: object) -> bytes | Parts:
+    buffers: list[memoryview] = []
+    data = cloudpickle.dumps(value, PROTOCOL, lambda buffer: not _takes_out(buffer, buffers))
+    return data if not buffers and len(data) < STORED_BYTES else dump_parts([data], buffers)
+
+
+def _takes_out(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
+    """Keep a buffer apart if it is large enough to be stored by itself alone."""
+    raw = buffer.raw()
+    if raw.nbytes < STORED_BYTES:
+        return False
+    buffers.append(raw)
+    return True
+
+
+def _bulk(values: Iterable[object]) -> Sequence[Buffer]:
+    """Return large `bytes` among the values, and in the small containers among them."""
+    found: list[Buffer] | None = None
+    for value in values:
+        kind = type(value)
+        if kind in _CONTAINERS:
+            items = cast("Sized", value)
+            if len(items) > _LOOKED_THROUGH:
+                continue
+            within = cast("Iterable[object]", items.values() if isinstance(items, dict) else items)
+            for item in within:
+                if type(item) is bytes and len(item) >= STORED_BYTES:
+                    found = found or []
+                    found.append(item)
+        elif kind in _TEXTS and len(cast("bytes", value)) >= STORED_BYTES:
+            found = found or []
+            found.append(cast("bytes", value))
+    return found or ()
+
+
+_CONTAINERS: frozenset[type] = frozenset((list, tuple, dict))
+_TEXTS: frozenset[type] = frozenset((bytes, bytearray))
+
+
+class _Pieces:
+    """The file of a pickler. Large `bytes` reach it by themselves, uncopied."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Buffer] = []
+
+    def write(self, piece: Buffer, /) -> int:
+        self.pieces.append(piece)
+        return len(piece)

@@ -1,0 +1,52 @@
+"""How much work is unfinished, in seconds as far as durations are known, for the scaling policies.
+
+Of a function that has never run only a few tasks count at first: the client may be in the middle of submitting very many
+short ones. A moment later all count, unless they are many: then the first results will tell, or a while without any.
+"""
+
+from scaler_scheduler.core.state import Function, State
+
+PROBES = 2
+"""So many tasks of a function on trial count."""
+MOMENT_SECONDS = 0.02
+MANY_TASKS = 64
+TRIAL_SECONDS = 1.0
+"""The trial of more than MANY_TASKS; that of fewer lasts MOMENT_SECONDS."""
+
+
+class Backlog:
+    """See the module. `trial_end` is when more tasks count, if no result comes before."""
+
+    def __init__(self, state: State) -> None:
+        self.trial_end: float | None = None
+        self._state = state
+        self._unknown_since: dict[Function, float] = {}
+
+    def measure(self, now: float) -> tuple[float, int]:
+        """Return the seconds of the tasks of known duration, and how many tasks of unknown duration count."""
+        seconds, tasks = 0.0, 0
+        unknown: dict[Function, float] = {}
+        ends: list[float] = []
+        for function in self._state.busy:
+            each = self._state.durations.of(function.function_id)
+            if each is not None:
+                seconds += function.unfinished * each
+                continue
+            since = unknown[function] = self._unknown_since.get(function, now)
+            end = since + (TRIAL_SECONDS if function.unfinished > MANY_TASKS else MOMENT_SECONDS)
+            if function.unfinished <= PROBES or now >= end:
+                tasks += function.unfinished
+            else:
+                tasks += PROBES
+                ends.append(end)
+        self._unknown_since = unknown
+        self.trial_end = min(ends, default=None)
+        return seconds, tasks
+
+    def is_due(self, now: float) -> bool:
+        """Whether more tasks count since the last time."""
+        return self.trial_end is not None and now >= self.trial_end
+
+    def forget(self) -> None:
+        """Take note that nobody asks any more."""
+        self._unknown_since, self.trial_end = {}, None
