@@ -17,9 +17,7 @@ def main() -> None:
     figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
     axis.plot(WORKERS, [cost.task * 1e6 for cost in costs], "o-", color="tab:blue", label="one task")
     axis.plot(WORKERS, [cost.slice * 1e6 for cost in costs], "s-", color="tab:orange", label="one slice of tasks")
-    axis.plot(
-        WORKERS, [cost.host_report * 1e6 for cost in costs], "^-", color="tab:green", label="heartbeat of 64 workers"
-    )
+    axis.plot(WORKERS, [cost.host_report * 1e6 for cost in costs], "^-", color="tab:green", label="heartbeat of a host")
     axis.set_xscale("log")
     axis.set_xlabel("workers")
     axis.set_ylabel("microseconds of CPU")

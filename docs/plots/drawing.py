@@ -37,10 +37,11 @@ def draw_runs(runs: "Mapping[str, Run]", name: str, *, are_alike: bool = True) -
     for column, (title, run) in enumerate(runs.items()):
         draw_curves(axes[0][column], run.seconds, run.tasks, _TASK_COLORS)
         draw_curves(axes[1][column], run.seconds, run.workers, _COLORS)
-        axes[0][column].set_title(title, family="monospace", size=9)
+        axes[0][column].set_title(title, family="monospace", size=8)
         axes[0][column].set_ylim(0, 1.08 * most_tasks if are_alike else None)
         axes[1][column].set_ylim(0, 1.08 * most_workers)
-        axes[1][column].set_xlim(-0.03 * run.seconds[-1], run.seconds[-1])
+        end = max(other.seconds[-1] for other in (runs.values() if are_alike else (run,)))
+        axes[1][column].set_xlim(-0.03 * end, 1.02 * end)
         axes[1][column].set_xlabel("seconds")
         axes[1][column].yaxis.get_major_locator().set_params(integer=True)
     axes[0][0].set_ylabel("unfinished tasks")

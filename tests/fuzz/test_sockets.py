@@ -1,5 +1,7 @@
 """Every attack once on real processes; again and again with other seeds by `hatch run fuzz`."""
 
+from random import Random
+
 import pytest
 
 from scaler_protocol import messages as m
@@ -37,6 +39,7 @@ def test_what_is_dropped_is_logged_at_a_limited_rate(service):
 
 
 def test_a_client_without_credit_is_told_why(service):
+    attacks.without_credit(service.address_of["scheduler"], Random(2))
     line = service.command_of["scheduler"].wait_for_line("is sent away")
 
     assert "more than" in line

@@ -116,8 +116,6 @@ def test_arguments_that_do_not_fit_are_refused_where_they_are_submitted(client):
     with pytest.raises(TypeError, match="iterable"):
         client.map(operator.neg)
     with pytest.raises(TypeError, match="ScalerFuture"):
-        client.submit(operator.neg, client.submit(operator.neg, 1))
-    with pytest.raises(TypeError, match="ScalerFuture"):
         client.submit(len, [client.submit(operator.neg, 1)])
     with pytest.raises(ValueError, match="gpu"):
         client.submit_verbose(operator.neg, (1,), capabilities={"gpu": -2})

@@ -1,6 +1,7 @@
 """What a scheduler does at the end of its means: no descriptor left, a peer's connection that brings spoilt bytes."""
 
 import logging
+import signal
 import socket
 import sys
 import time
@@ -66,6 +67,21 @@ def test_without_a_free_descriptor_those_that_are_there_are_served_and_others_la
         with Client(address, timeout_seconds=30) as late:
             assert late.submit(double, 4).result() == 8
         wait_until(lambda: process.num_fds() < 50)
+    assert scheduler.stop() == 0
+
+
+def test_a_scheduler_that_was_stopped_for_long_takes_nobody_for_dead():
+    scheduler = Command("scaler_scheduler", "tcp://127.0.0.1:0", "--worker-timeout-seconds", 1)
+    address = scheduler.wait_for_line("scheduler listening on").split()[-1]
+    fixed = ("scaler_adapter_fixed_native", address, "--max-workers", 1, "--heartbeat-interval-seconds", 1)
+    with running(*fixed), Client(address) as client:
+        assert client.submit(double, 1).result() == 2
+        scheduler.process.send_signal(signal.SIGSTOP)
+        time.sleep(5.0)
+        scheduler.process.send_signal(signal.SIGCONT)
+        assert client.map(double, range(100)) == [2 * number for number in range(100)]
+        time.sleep(1.5)  # nothing is to happen
+        assert "is gone" not in scheduler.output
     assert scheduler.stop() == 0
 
 

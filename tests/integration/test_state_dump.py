@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import psutil
@@ -106,3 +107,12 @@ def test_without_a_place_to_write_it_goes_on():
         scheduler.process.send_signal(signal.SIGUSR1)
 
         assert "No such file" in scheduler.wait_for_line("the state cannot be written")
+
+
+def test_in_development_mode_the_tables_are_checked_all_the_time():
+    scheduler = Command("scaler_scheduler", "tcp://127.0.0.1:0", program=(sys.executable, "-X", "dev", "-m"))
+    address = scheduler.wait_for_line("scheduler listening on").split()[-1]
+    with running("scaler_adapter_fixed_native", address, "--max-workers", 1), Client(address) as client:
+        assert client.map(rest, [0.001] * 50) == [0.001] * 50
+    assert scheduler.stop() == 0
+    assert "could not be handled" not in scheduler.output

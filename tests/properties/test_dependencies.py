@@ -22,7 +22,7 @@ from scaler_client.functions import Function
 from scaler_client.future import ScalerFuture, Ticket
 from scaler_client.graph import cull_graph
 from scaler_client.graph_call import GraphCall, GraphOptions
-from scaler_client.linked import Awaited, load_linked
+from scaler_client.linked import Awaited, Made, load_linked
 from scaler_client.linking import LinkedCall, Linker
 from scaler_client.packing import pack_shared
 from scaler_client.serializer import (
@@ -36,7 +36,19 @@ from scaler_client.serializer import (
 from scaler_client.sources import is_done
 from scaler_client.stored import whole_parts
 from scaler_protocol import messages as m
-from scaler_protocol.batch import F64, U8, U32, Encoding, Status, column, numbers, offsets, pack_stored
+from scaler_protocol.batch import (
+    F64,
+    MADE_HERE,
+    RESULTS,
+    U8,
+    U32,
+    Encoding,
+    Status,
+    column,
+    numbers,
+    offsets,
+    pack_stored,
+)
 from scaler_protocol.codec import decode, encode
 from scaler_runtime.session import Up
 from scaler_scheduler.core import recent
@@ -55,6 +67,10 @@ _REMEMBERED = recent.MAX_MESSAGES
 
 class FailedError(Exception):
     """Of a task that was told to fail."""
+
+
+class LostError(Exception):
+    """A task of the same slice has no result; how it ended."""
 
 
 def add(*values):
@@ -154,8 +170,14 @@ class Machine(RuleBasedStateMachine):
 
     # ---- the user
 
-    @rule(data=st.data(), calls=st.integers(1, 5), function=st.sampled_from(FUNCTIONS), fails=st.integers(0, 9))
-    def submit(self, data, calls, function, fails):
+    @rule(
+        data=st.data(),
+        calls=st.integers(1, 6),
+        function=st.sampled_from(FUNCTIONS),
+        fails=st.integers(0, 9),
+        chained=st.booleans(),
+    )
+    def submit(self, data, calls, function, fails, chained):
         """Calls that come one after the other and travel in one batch."""
         self.batch_ids += 1
         ticket = Ticket(self.agent, self.batch_ids)
@@ -163,7 +185,9 @@ class Machine(RuleBasedStateMachine):
         for index in range(calls):
             known = self.futures[-12:] + futures
             sources = data.draw(st.lists(st.sampled_from(known), max_size=3)) if known else []
-            number = -1 if fails == 0 and index == 0 else index
+            if chained and futures:
+                sources = [*sources[:1], futures[-1]]
+            number = -1 if fails == index else index
             items.append(self.linker.dump((number, *sources), {}))
             futures.append(self.expect(ScalerFuture(ticket, index), [number], sources))
         if any(isinstance(item, LinkedCall) for item in items):
@@ -248,6 +272,7 @@ class Machine(RuleBasedStateMachine):
             self.bench.state.durations.add(function.function_id, 0.01, 1)
         self.wire = self.bench._join(Wire(self.agent.client_id), "client")
         self.workers = self.bench.workers(2)
+        self.made = {}  # by slice, how its tasks have ended
         self.leaving.clear()
         registered = m.Registered(b"i" * 16, 0, False, max_unfinished_tasks=self.credit)
         self.core.on_up(Up(True, registered))
@@ -286,7 +311,10 @@ class Machine(RuleBasedStateMachine):
         """Run the next tasks of a worker's first slice, as a real one does."""
         slice_id, (assigned, start, stop) = next(iter(worker.slices.items()))
         stop = min(stop, start + tasks)
-        outcomes = [self.outcome(assigned, task) for task in range(start, stop)]
+        outcomes = []
+        for task in range(start, stop):
+            outcomes.append(self.outcome(assigned, task))
+            self.made.setdefault(slice_id, {})[task] = outcomes[-1]
         entries = []
         for task, (status, value) in enumerate(outcomes, start):
             if status != Status.VALUE:
@@ -322,6 +350,8 @@ class Machine(RuleBasedStateMachine):
         """Run one task. What it needs is gone where nobody wants its outcome any more."""
         try:
             return Status.VALUE, add(*self.arguments(assigned, task))
+        except LostError as error:
+            return error.args
         except (FailedError, ObjectStorageException) as error:
             return Status.EXCEPTION, dump_failure(error)
 
@@ -333,8 +363,16 @@ class Machine(RuleBasedStateMachine):
         if assigned.encoding == Encoding.CALL:
             return load_call(block, DEFAULT)[0]
         results = inputs(assigned)
-        awaited = [Awaited(*result) for result in results[at]] if results else []
+        awaited = [self.awaited(assigned, result) for result in results[at]] if results else []
         return load_linked(block, DEFAULT, self.shelf, awaited)[0]
+
+    def awaited(self, assigned, result):
+        if result[0] != MADE_HERE:
+            return Awaited(*result)
+        status, value = self.made[assigned.slice_id][result[1]]
+        if status not in RESULTS:
+            raise LostError(status, value)
+        return Made(value)
 
     def of_block(self, assigned, task):
         first, position = assigned.first, 0

@@ -104,8 +104,9 @@ class Machine(RuleBasedStateMachine):
         function=st.sampled_from("fgh"),
         capabilities=CAPABILITIES,
         graph=st.sampled_from([0, 0, 1, 2]),
+        chained=st.booleans(),
     )
-    def submit_linked(self, data, count, function, capabilities, graph):
+    def submit_linked(self, data, count, function, capabilities, graph, chained):  # noqa: PLR0917 - drawn one by one
         """Tasks that wait for any of this client's tasks, over or not, and for tasks of their own batch."""
         client = self.pick(data, self.clients)
         number = next(client.batch_ids)
@@ -114,6 +115,8 @@ class Machine(RuleBasedStateMachine):
             data.draw(st.lists(st.sampled_from(sources), max_size=3)) if sources else []
             for sources in (known + [(number, before) for before in range(task)] for task in range(count))
         ]
+        if chained:  # each waits for the one before it
+            needs = [[*sources[:1], (number, task - 1)] if task else sources for task, sources in enumerate(needs)]
         self.graphs[client, number] = graph
         fields = {"function": function, "capabilities": capabilities, "graph": graph}
         self._submit_linked(client, number, needs, **fields)

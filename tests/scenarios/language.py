@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from signal import Signals
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import U32, U64, Status, numbers
+from scaler_protocol.batch import MADE_HERE, U32, U64, Status, numbers
 from scaler_runtime import core as c
 from tests.unit.scheduler.builders import Bench, inputs
 
@@ -223,8 +223,14 @@ def _name(function_id):
 def _assign(a):
     blocks = a.payload[: sum(numbers(U32, a.block_sizes))].decode().rstrip(";").replace(";", " ")
     span = f"{a.client_id.decode()}.{a.batch_id}[{a.start},{a.stop})"
-    given = ", ".join("+".join(run.decode() for *_, run in results) or "nothing" for results in inputs(a))
+    given = ", ".join("+".join(map(_input, results)) or "nothing" for results in inputs(a))
     return f"assign #{a.slice_id} {span} {_name(a.function_id)} ({blocks})" + (f" given {given}" if given else "")
+
+
+def _input(result):
+    """A result that comes along, or the task of the same slice that makes it."""
+    status, position, run = result
+    return f"[{position}]" if status == MADE_HERE else run.decode()
 
 
 def _recall(recall):

@@ -64,3 +64,20 @@ def test_tasks_that_wait_for_tasks_without_a_place_are_noticed(monkeypatch):
     monkeypatch.setattr(Lending, "lend", Mock())
     with pytest.raises(Broken, match="not worked off"):
         run_some()
+
+
+def test_a_result_that_does_not_reach_who_waits_for_it_is_noticed(monkeypatch):
+    monkeypatch.setattr(Dispatch, "_pass_on", lambda *_: None)
+    with pytest.raises(AssertionError, match="is over"):
+        run_some()
+
+
+def test_a_task_that_runs_without_what_it_needs_is_noticed(monkeypatch):
+    submit = Dispatch.submit
+    monkeypatch.setattr(
+        Dispatch,
+        "submit",
+        lambda self, client, batch, function, accepted, _links=None: submit(self, client, batch, function, accepted),
+    )
+    with pytest.raises(Broken, match="has run without what it needs"):
+        run_some()

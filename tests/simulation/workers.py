@@ -128,7 +128,8 @@ class Worker(Peer):
         return piece.assigned.slice_id, piece.claimed - 1
 
     def _take(self, assigned: m.AssignSlice) -> None:
-        durations = [float(text) for text in assigned.payload.decode().split()]
+        blocks = assigned.payload[: sum(numbers(U32, assigned.block_sizes))]  # results that tasks waited for follow
+        durations = [float(text) for text in blocks.decode().split()]
         skipped = assigned.start - assigned.first
         self._orders += 1
         piece = Piece(assigned, durations[skipped:], assigned.start, assigned.stop, self._orders)

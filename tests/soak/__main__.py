@@ -12,7 +12,7 @@ from collections import Counter
 from random import Random
 
 from tests.soak.cast import Cast
-from tests.soak.matrix import CELLS, run_cell
+from tests.soak.matrix import CELLS, Cell, run_cell
 
 
 def main() -> int:
@@ -23,46 +23,62 @@ def main() -> int:
     parser.add_argument("--cell", help="only cells whose name contains this, for example 'scheduler SIGKILL'")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9, help="the first one (default: the time)")
     arguments = parser.parse_args()
-    until = time.monotonic() + 60 * arguments.minutes
+    soak = Soak(arguments.tasks, arguments.seed)
     cells = [cell for cell in CELLS if not arguments.cell or arguments.cell in cell.name]
-    runs: Counter[str] = Counter()
-    failures: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter()
-    seed, cast = arguments.seed, Cast()
-    cast.start()
-    while time.monotonic() < until:
-        for cell in Random(seed).sample(cells, len(cells)):
-            seed += 1
-            began = time.monotonic()
-            try:
-                outcomes.update(run_cell(cast, cell, arguments.tasks, seed))
-                runs[cell.name] += 1
-                print(f"{cell.name:24} seed {seed} {time.monotonic() - began:6.1f} s", flush=True)
-            except Exception:  # noqa: BLE001 - that is what is looked for
-                failures[cell.name] += 1
-                print(f"FAILED {cell.name}, seed {seed}:\n{traceback.format_exc()}", flush=True)
-                _tell(cast)
-                cast.kill()
-                cast = Cast()
-                cast.start()
-            if time.monotonic() >= until:
-                break
     try:
-        cast.stop()
-    except AssertionError:
-        failures["the end"] += 1
-        traceback.print_exc(file=sys.stdout)
+        soak.run(cells, time.monotonic() + 60 * arguments.minutes)
+    finally:
+        soak.cast.kill()
     for cell in cells:
-        print(f"{runs[cell.name]:5} runs, {failures[cell.name]} failures: {cell.name}")
-    print(f"{sum(runs.values())} runs, {sum(failures.values())} failures; outcomes of tasks: {dict(outcomes)}")
+        print(f"{soak.runs[cell.name]:5} runs, {soak.failures[cell.name]} failures: {cell.name}")
+    failures = sum(soak.failures.values())
+    print(f"{sum(soak.runs.values())} runs, {failures} failures; outcomes of tasks: {dict(soak.outcomes)}")
     return 1 if failures else 0
 
 
-def _tell(cast: Cast) -> None:
-    """Show the last lines of everybody."""
-    for part, command in cast.command_of.items():
-        print(f"---- {part}")
-        print("\n".join(command.lines[-30:]), flush=True)
+class Soak:
+    """Counts what happens; a cast in which something went wrong is replaced."""
+
+    def __init__(self, tasks: int, seed: int) -> None:
+        self.runs: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.cast = Cast()
+        self._tasks = tasks
+        self._seed = seed
+
+    def run(self, cells: list[Cell], until: float) -> None:
+        """Give every cell its turn again and again, then end in order."""
+        self.cast.start()
+        while time.monotonic() < until:
+            for cell in Random(self._seed).sample(cells, len(cells)):
+                if time.monotonic() < until:
+                    self._turn(cell)
+        try:
+            self.cast.stop()
+        except AssertionError:
+            self._fail("the end")
+
+    def _turn(self, cell: Cell) -> None:
+        self._seed += 1
+        began = time.monotonic()
+        try:
+            self.outcomes.update(run_cell(self.cast, cell, self._tasks, self._seed))
+        except Exception:  # noqa: BLE001 - that is what is looked for
+            self._fail(cell.name)
+            self.cast.kill()
+            self.cast = Cast()
+            self.cast.start()
+        else:
+            self.runs[cell.name] += 1
+            print(f"{cell.name:24} seed {self._seed} {time.monotonic() - began:6.1f} s", flush=True)
+
+    def _fail(self, name: str) -> None:
+        """Say what went wrong, and show the last lines of everybody."""
+        self.failures[name] += 1
+        print(f"FAILED {name}, seed {self._seed}:\n{traceback.format_exc()}")
+        for part, command in self.cast.command_of.items():
+            print(f"---- {part}\n" + "\n".join(command.lines[-30:]), flush=True)
 
 
 if __name__ == "__main__":

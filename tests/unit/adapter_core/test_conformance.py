@@ -46,7 +46,7 @@ def test_workers_that_register_otherwise_than_shown_are_found_out(heard):
                 for unit in await super().observe()
             ]
 
-    with pytest.raises(ConformanceError, match="register|say that they are"):
+    with pytest.raises(ConformanceError, match=r"register|say that they are"):
         asyncio.run(run_check(conformance.registers_what_it_shows, subject(_Other, registered=lambda: heard)))
 
 

@@ -11,6 +11,7 @@ from scaler_protocol import codec
 from scaler_protocol import messages as m
 from scaler_protocol.batch import (
     F64,
+    MADE_HERE,
     U8,
     U32,
     U64,
@@ -391,3 +392,47 @@ def test_where_a_stored_result_lies_can_be_read():
 def test_what_names_no_object_is_a_protocol_error(run):
     with pytest.raises(ProtocolError):
         unpack_stored(run)
+
+
+def made_here(**change):
+    two = column(U32, [1, 1, 1])
+    assigned = m.AssignSlice(
+        1,
+        b"c" * 16,
+        3,
+        b"f" * 16,
+        5,
+        7,
+        4,
+        0,
+        Encoding.LINKED,
+        False,
+        two,
+        column(U32, [1, 1, 1]),
+        b"abc" + b"run",
+        dependency_counts=column(U32, [0, 1, 2]),
+        dependency_statuses=bytes([Status.VALUE, MADE_HERE, Status.VALUE]),
+        dependency_positions=column(U32, [0, 5, 0]),
+        dependency_sizes=column(U32, [3, 0, 0]),
+        dependency_repeats=column(U32, [0, 0, 1]),
+    )
+    return dataclasses.replace(assigned, **change)
+
+
+def test_what_a_slice_makes_for_itself_survives_the_wire():
+    assert survives(made_here())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dependency_positions": column(U32, [0, 6, 0])},  # itself
+        {"dependency_positions": column(U32, [0, 7, 0])},
+        {"dependency_positions": column(U32, [0, 4, 0])},  # not of the slice
+        {"dependency_counts": column(U32, [0, 2, 1])},  # for the first task of the slice
+        {"dependency_sizes": column(U32, [2, 1, 0]), "dependency_repeats": b""},
+    ],
+)
+def test_what_a_slice_cannot_make_for_itself_is_a_protocol_error(change):
+    with pytest.raises(ProtocolError):
+        survives(made_here(**change))

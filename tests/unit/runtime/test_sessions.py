@@ -333,7 +333,8 @@ def test_somebody_that_is_vouched_for_may_be_silent_and_away():
     assert wire.table.expire(1000.0) == []
 
     wire.table.vouch(peer, vouched=False, now=1000.0)
-    assert wire.table.expire(1004.0) == []
+    for second in range(1001, 1005):
+        assert wire.table.expire(float(second)) == []
     assert [type(event) for event in wire.table.expire(1005.0)] == [PeerLeft]
     wire.table.vouch(peer, vouched=True, now=1005.0)  # it is gone: nothing happens
 
@@ -395,3 +396,14 @@ def test_answers_to_a_peer_that_asks_and_does_not_read_do_not_pile_up():
             wire.table.unsend(route, packet)
 
     assert len(list(wire.table.outgoing())) == 1
+
+
+def test_time_in_which_the_server_stood_still_is_nobodys_silence():
+    wire = Wire(sessions(silent=10))
+    wire.connect()
+    for second in range(1, 9):
+        assert wire.table.expire(float(second)) == []
+
+    assert wire.table.expire(60.0) == []
+    assert wire.table.expire(61.0) == []
+    assert [type(event) for event in wire.table.expire(62.0)] == [PeerLeft]

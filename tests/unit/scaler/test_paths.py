@@ -71,7 +71,6 @@ PATHS = {
     "scaler.config.types.worker": ["WorkerNames", "WorkerCapabilities"],
     "scaler.config.types.zmq": ["ZMQType", "ZMQConfig"],
     "scaler.config.types.object_storage_server": ["ObjectStorageAddressConfig"],
-    "scaler.utility.graph.optimization": ["cull_graph"],
     "scaler.utility.network_util": ["get_available_tcp_port"],
     "scaler.utility.logging.utility": ["setup_logger"],
     "scaler.utility.logging.scoped_logger": ["ScopedLogger"],

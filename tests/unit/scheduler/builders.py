@@ -12,6 +12,8 @@ from itertools import count, islice
 from scaler_protocol import messages as m
 from scaler_protocol.batch import (
     F64,
+    MADE_HERE,
+    RESULTS,
     U8,
     U32,
     U64,
@@ -283,6 +285,8 @@ class FakeWorker(FakePeer):
     worker_id: str
     incarnation: int = 1
     slices: dict = field(default_factory=dict)
+    made: dict = field(default_factory=dict)
+    """By slice, how its tasks have ended."""
     recalls: list = field(default_factory=list)
     forgotten: list = field(default_factory=list)
     told: list = field(default_factory=list)
@@ -327,7 +331,11 @@ class FakeWorker(FakePeer):
     def complete(self, tasks=1, *, seconds=0.001, status=Status.VALUE):
         """Answer the next tasks of its first slice, one run each."""
         slice_id, (assign, start, _) = next(iter(self.slices.items()))
-        message = results(slice_id, assign.client_id, assign.batch_id, start, tasks, seconds=seconds, status=status)
+        made = self.made.setdefault(slice_id, {})
+        for task in range(start, start + tasks):
+            made[task] = _lost(assign, task, made) or status
+        statuses = [made[task] for task in range(start, start + tasks)]
+        message = results(slice_id, assign.client_id, assign.batch_id, start, tasks, seconds=seconds, status=statuses)
         self._advance(slice_id, start + tasks)
         self.say(message)
 
@@ -489,6 +497,13 @@ def submission(batch_id, tasks=1, function="f", *, blocks=None, finished=(), nee
     )
 
 
+def _lost(assigned, task, made):
+    """Return how a task ends that needs one of its slice that has ended without a result."""
+    needed = inputs(assigned)[task - assigned.first] if assigned.dependency_counts else []
+    ends = [made.get(position, Status.VALUE) for status, position, _ in needed if status == MADE_HERE]
+    return next((status for status in ends if status not in RESULTS), None)
+
+
 def inputs(assigned):
     """Return the results that came along with a slice: for each task (status, position, bytes) of each."""
     runs = zip(
@@ -506,10 +521,11 @@ def stored_key(task):
 
 
 def results(slice_id, client_id, batch_id, start, tasks, *, seconds=0.001, status=Status.VALUE):
-    """Return results for tasks [start, start + tasks), each with its own payload."""
+    """Return results for tasks [start, start + tasks), each with its own payload; a status for all, or for each."""
+    statuses = [status] * tasks if isinstance(status, int) else status
     payloads = [
-        pack_stored(1 << 20, stored_key(task)) if status == Status.STORED else str(task).encode()
-        for task in range(start, start + tasks)
+        pack_stored(1 << 20, stored_key(task)) if each == Status.STORED else str(task).encode()
+        for task, each in enumerate(statuses, start)
     ]
     return m.TaskResults(
         slice_id=slice_id,
@@ -517,7 +533,7 @@ def results(slice_id, client_id, batch_id, start, tasks, *, seconds=0.001, statu
         batch_id=batch_id,
         starts=column(U32, range(start, start + tasks)),
         counts=column(U32, [1] * tasks),
-        statuses=column(U8, [status] * tasks),
+        statuses=column(U8, statuses),
         sizes=column(U32, [len(payload) for payload in payloads]),
         durations=column(F64, [seconds] * tasks),
         payload=b"".join(payloads),

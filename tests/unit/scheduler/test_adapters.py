@@ -397,7 +397,7 @@ def test_workers_of_an_adapter_that_is_gone_go_on():
 
 
 def test_the_workers_of_a_draining_group_are_empty_before_it_is_stopped():
-    bench, client, adapter = scaled(1)
+    bench, _client, adapter = scaled(1)
     adapter.obey()
     worker = bench.worker(group="g-1")
     adapter_state = bench.state.adapters[b"N"]

@@ -89,3 +89,12 @@ def test_functions_are_bounded_in_number_and_bytes(bench, monkeypatch):
         "it has defined more than 2 functions",
         "its functions have more than 100 bytes",
     ]
+
+
+def test_nothing_is_kept_of_a_client_that_was_sent_away(bench):
+    client = bench.client()
+    client.submit(5)
+    client.submit(6)
+
+    assert bench.state.functions == {}
+    assert bench.state.unfinished_tasks == 0

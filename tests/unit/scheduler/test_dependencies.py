@@ -3,7 +3,7 @@
 import pytest
 
 from scaler_protocol import messages as m
-from scaler_protocol.batch import F64, U8, U32, Status, column
+from scaler_protocol.batch import F64, MADE_HERE, U8, U32, Status, column
 from scaler_protocol.errors import ProtocolError
 from tests.unit.scheduler.builders import Bench, inputs, learn
 
@@ -58,17 +58,182 @@ def test_a_task_is_ready_with_the_last_of_its_results():
 def test_tasks_of_one_batch_may_wait_for_those_before_them():
     bench = Bench()
     client, worker = bench.client(), bench.worker()
-    batch = chain(client, 4)
-    messages = []
+    number = next(client.batch_ids)
+    batch = client.submit(batch_id=number, needs=[[], [], [(number, 0), (number, 1)], [(number, 1)]])
+    assert [(message.start, message.stop) for message in assigned(bench)] == [(0, 1), (1, 2)]
 
-    for _ in range(4):
-        messages += assigned(bench)
-        worker.complete()
+    worker.complete()
+    assert not assigned(bench)
+    worker.complete()
 
-    assert [(message.start, message.stop) for message in messages] == [(0, 1), (1, 2), (2, 3), (3, 4)]
-    assert [inputs(message) for message in messages[1:]] == [[[(Status.VALUE, 0, str(n).encode())]] for n in range(3)]
+    found = {message.start: inputs(message) for message in assigned(bench)}
+    assert found == {2: [[(Status.VALUE, 0, b"0"), (Status.VALUE, 0, b"1")]], 3: [[(Status.VALUE, 0, b"1")]]}
+    worker.complete_all()
     assert client.statuses(batch) == [Status.VALUE] * 4
     assert not bench.state.busy
+
+
+# ---- slices that make what they need
+
+
+def ahead(bench, client, worker, length=6):
+    """Have the worker hold a chain as one slice; return its batch."""
+    learn(bench, client, worker, 0.001)
+    batch = chain(client, length)
+    assert [(message.start, message.stop) for message in assigned(bench)] == [(0, length)]
+    return batch
+
+
+def test_a_chain_of_known_duration_is_one_slice_that_makes_what_it_needs():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    learn(bench, client, worker, 0.001)
+    batch = chain(client, 200)
+
+    (message,) = assigned(bench)
+    assert (message.start, message.stop) == (0, 50)
+    assert inputs(message) == [[], *([(MADE_HERE, task, b"")] for task in range(49))]
+    assert bench.state.unfinished_tasks == 50
+    bench.state.check()
+
+    worker.complete(3)
+    assert bench.state.unfinished_tasks == 47
+    worker.complete_all()
+    assert client.statuses(batch) == [Status.VALUE] * 200
+    assert bench.state.unfinished_tasks == 0
+
+
+def test_only_what_needs_the_task_before_it_goes_along():
+    bench = Bench()
+    client, workers = bench.client(), bench.workers(2)
+    learn(bench, client, workers[0], 0.001)
+    number = next(client.batch_ids)
+    other = client.submit(1, "g")
+    bench.effects.take()
+    client.submit(batch_id=number + 2, needs=[[], [(number + 2, 0)], [(number + 2, 0)], [(number + 2, 2), (other, 0)]])
+
+    (message,) = assigned(bench)
+
+    assert (message.start, message.stop) == (0, 2)
+
+
+def test_what_comes_back_of_such_a_slice_waits_again():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    worker.host.report(W="draining")
+
+    worker.give_back()
+
+    assert bench.state.unfinished_tasks == 1
+    other = bench.worker("V")
+    assert not other.slices
+    worker.complete()
+    assert [(start, stop) for _, _, start, stop in other.spans] == [(1, 6)]
+    other.complete_all()
+    assert client.statuses(batch) == [Status.VALUE] * 6
+
+
+def test_a_lost_slice_begins_where_its_results_end():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    worker.complete(2)
+
+    worker.end()
+
+    (message,) = assigned(bench)
+    assert (message.start, message.stop) == (2, 6)
+    assert inputs(message)[0] == [(Status.VALUE, 0, b"1")]
+    worker.complete_all()
+    assert client.statuses(batch) == [Status.VALUE] * 6
+
+
+def test_the_worker_says_of_a_failure_in_the_middle_what_follows_from_it():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    outside = client.submit(needs=[[(batch, 3)]])
+    worker.complete(2)
+    worker.complete(status=Status.EXCEPTION)
+    assert (outside, 0) not in client.outcomes
+
+    worker.complete_all()
+
+    assert client.statuses(batch) == [Status.VALUE] * 2 + [Status.EXCEPTION] * 4
+    assert client.statuses(outside) == [Status.EXCEPTION]
+    assert bench.state.unfinished_tasks == 0
+
+
+def test_after_a_failure_what_comes_back_ends_likewise():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    worker.complete(2)
+    worker.complete(status=Status.EXCEPTION)
+
+    worker.end()
+
+    assert client.statuses(batch) == [Status.VALUE] * 2 + [Status.EXCEPTION] * 4
+    assert client.texts[batch, 5] == "2"
+    assert bench.state.unfinished_tasks == 0
+
+
+def test_a_process_that_ends_itself_ahead_of_its_results_fails_its_task_alone():
+    """What it had not delivered runs again first."""
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    slice_id, _ = worker.running()
+    worker.slices[slice_id][1] = 3  # the results of what it ran before are lost with it
+
+    worker.end("exit", 3)
+
+    assert client.outcomes == {
+        (batch - 1, 0): [Status.VALUE],
+        **{(batch, n): [Status.PROCESSOR_DIED] for n in (3, 4, 5)},
+    }
+    worker.complete_all()
+    assert client.statuses(batch) == [Status.VALUE] * 3 + [Status.PROCESSOR_DIED] * 3
+
+
+def test_cancelling_in_the_middle_of_such_a_slice():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+
+    client.cancel(batch, 3, 1)
+    assert (batch, 3) not in client.outcomes
+    worker.give_back()
+
+    assert client.outcomes[batch, 3] == client.outcomes[batch, 4] == client.outcomes[batch, 5] == [Status.CANCELLED]
+    worker.complete_all()
+    assert client.statuses(batch) == [Status.VALUE] * 3 + [Status.CANCELLED] * 3
+
+
+def test_abandoning_such_a_slice():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    batch = ahead(bench, client, worker)
+    outside = client.submit(needs=[[(batch, 5)]])
+
+    client.abandon(batch)
+    worker.give_back()
+    worker.complete_all()
+
+    assert client.statuses(outside) == [Status.CANCELLED]
+    assert bench.state.unfinished_tasks == 0
+
+
+def test_what_is_made_in_a_slice_is_not_asked_back_for_somebody_idle():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    ahead(bench, client, worker, 50)
+    bench.worker("V")
+
+    bench.advance(2.0)
+
+    assert not bench.effects.take(m.RecallSlices)
 
 
 def test_a_result_that_shares_its_run_comes_with_its_position_and_each_run_once():

@@ -164,6 +164,15 @@ def test_capability_asks_only_adapters_able_to():
     assert "gpu" in decision.reason
 
 
+def test_capability_counts_the_workers_of_others_that_suit():
+    gpu = adapter(B, capabilities={"gpu": 1})
+    others = (({"gpu": 2}, 1), ({}, 5))
+
+    decision = scale_capability.decide(Bounds(5, 0.5), Snapshot((demand(10, gpu=1),), (gpu,), others))
+
+    assert decision.growth == {B: 1}
+
+
 def test_capability_lets_special_workers_serve_plain_tasks_before_it_asks_for_more():
     plain, gpu = adapter(A), adapter(B, capabilities={"gpu": 1})
 

@@ -64,6 +64,24 @@ def test_an_adapter_of_capacity_nought_is_never_asked():
     assert b"N" in stack.bench.state.adapters
 
 
+def test_the_groups_of_an_adapter_of_capacity_nought_count_as_workers_and_are_never_released():
+    groups = {f"own-{n}": m.GroupReport(f"own-{n}", "ready", "", [], {}) for n in range(2)}
+    stack = Stack(max_groups=0, groups=groups)
+    elastic = stack.bench.adapter("E")
+    workers = [stack.bench.worker(f"W{n}", group=f"own-{n}") for n in range(2)]
+    stack.client.submit(3)
+    stack.bench.advance(0.1)
+    assert len(elastic.wanted) == 1
+
+    for worker in workers:
+        worker.complete_all()
+    stack.bench.advance(60.0)
+
+    assert elastic.stop == ["g-1"]
+    assert stack.adapter.commands == []
+    assert not any(stack.bench.state.workers[worker.worker_id].draining for worker in workers)
+
+
 def test_groups_of_several_workers_count_as_such():
     stack = Stack(workers_per_group=4, max_groups=10)
     stack.client.submit(9)

@@ -131,7 +131,7 @@ class Stage:
         self.record = new_record()
         self.workload = Workload(self.record)
         self.storage = FakeStorage()
-        self.outcomes = Outcomes(self.storage.delete)
+        self.outcomes = Outcomes()
         self.output = Output(lambda *_: None, lambda: None)
         self.sender = FakeSender()
         self.context = RunningContext(self.record, "tcp://scheduler:1", "")

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from scaler_protocol import batch
-from scaler_protocol.batch import Status, check_results, pack_stored
+from scaler_protocol.batch import Status, check_results
 from scaler_worker import outcomes as outcomes_module
 from scaler_worker.outcomes import Outcomes
 from scaler_worker.workload import Piece
@@ -26,13 +26,8 @@ def clock():
 
 
 @pytest.fixture
-def deleted():
-    return []
-
-
-@pytest.fixture
-def outcomes(clock, deleted):
-    return Outcomes(deleted.extend, clock=clock)
+def outcomes(clock):
+    return Outcomes(clock)
 
 
 def piece(slice_id=7):
@@ -117,45 +112,12 @@ def test_too_much_for_one_message_is_divided(outcomes, monkeypatch):
     assert batch.MAX_INLINE_BYTES != 400
 
 
-def test_outcomes_of_abandoned_slices_are_dropped(outcomes):
-    given_up = piece()
-    outcomes.begin(given_up, 0)
-    outcomes.values.append(1)
-    outcomes.add(Status.VALUE, b"x")
-    given_up.abandoned = True
-    outcomes.values.append(1)
-    outcomes.end()
-    assert outcomes.take() == []
-
-
 def test_size_counts_what_waits(outcomes):
     outcomes.begin(piece(), 0)
     outcomes.add(Status.VALUE, b"x" * 1000)
     assert outcomes.size == 1000
     outcomes.take()
     assert outcomes.size == 0
-
-
-def test_stored_results_that_nobody_will_hear_of_are_deleted(outcomes, deleted):
-    given_up = piece()
-    outcomes.begin(given_up, 0)
-    outcomes.add(Status.STORED, pack_stored(100_000, b"before"))
-    given_up.abandoned = True
-    outcomes.add(Status.STORED, pack_stored(100_000, b"after"))
-    outcomes.end()
-    assert deleted == [b"after"]
-    assert outcomes.take() == []
-    assert deleted == [b"after", b"before"]
-
-
-def test_with_everything_else_stored_results_can_be_dropped(outcomes, deleted):
-    outcomes.begin(piece(), 0)
-    outcomes.values.append(1)
-    outcomes.add(Status.STORED, pack_stored(100_000, b"key"))
-    outcomes.end()
-    outcomes.drop()
-    assert deleted == [b"key"]
-    assert (outcomes.take(), outcomes.size) == ([], 0)
 
 
 def test_the_owner_of_results_is_their_client(outcomes):

@@ -5,7 +5,7 @@ the object storage, a result that travels along, or one that the scheduler adds 
 """
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from scaler_client.serializer import PROTOCOL, Buffer, Serializer, dump_call, load_call, load_result, load_values
@@ -68,6 +68,12 @@ class Awaited(NamedTuple):
     run: Buffer
 
 
+class Made(NamedTuple):
+    """A result that was made in the same process, and that nobody can change."""
+
+    value: object
+
+
 Links = dict[Place, Link]
 
 
@@ -98,7 +104,7 @@ def read_linked(block: Buffer) -> Linked:
 
 
 def load_linked(
-    block: Buffer, serializer: Serializer, source: Source, awaited: Sequence[Awaited] = ()
+    block: Buffer, serializer: Serializer, source: Source, awaited: Sequence[Awaited | Made] = ()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the call. Raises what `source` and unpickling raise."""
     linked = read_linked(block)
@@ -111,7 +117,7 @@ def load_linked(
         raise ValueError("a linked call without arguments")
     if not linked.links:
         return args, kwargs
-    results = iter(awaited)
+    results = _Results(awaited, serializer, source)
     positional = list(args)
     for place, link in linked.links:
         value = _follow(link, serializer, source, results)
@@ -129,24 +135,38 @@ def load_stored_call(
     return load_call(view, serializer, skipped, load=load_value)
 
 
-def load_awaited(result: Awaited, serializer: Serializer, source: Source) -> Any:
-    """Return one result of a run."""
-    if result.status == Status.STORED:
-        return load_stored(source.fetch_shared(unpack_stored(bytes(result.run))[1]), serializer)
-    if result.status == Status.VALUES:
-        return load_values(result.run)[result.position]
-    return load_result(result.run, serializer)
+class _Results:
+    """The results that one call waited for, in the order of its links."""
+
+    def __init__(self, awaited: Sequence[Awaited | Made], serializer: Serializer, source: Source) -> None:
+        self._left = iter(awaited)
+        self._serializer = serializer
+        self._source = source
+        self._lists: dict[int, list[Any]] = {}  # by the identity of their run: many may come from one
+
+    def next(self) -> Any:
+        """Return the next one."""
+        result = next(self._left, None)
+        if result is None:
+            raise ValueError("a result that a task waits for did not come with it")
+        if isinstance(result, Made):
+            return result.value
+        if result.status == Status.STORED:
+            return load_stored(self._source.fetch_shared(unpack_stored(bytes(result.run))[1]), self._serializer)
+        if result.status != Status.VALUES:
+            return load_result(result.run, self._serializer)
+        values = self._lists.get(id(result.run))
+        if values is None:
+            values = self._lists[id(result.run)] = load_values(result.run)
+        return values[result.position]
 
 
-def _follow(link: Link, serializer: Serializer, source: Source, results: Iterator[Awaited]) -> Any:
+def _follow(link: Link, serializer: Serializer, source: Source, results: _Results) -> Any:
     if isinstance(link, StoredLink):
         return load_stored(source.fetch_shared(link.key), serializer)
     if isinstance(link, InlineLink):
         return load_result(link.payload, serializer)
-    result = next(results, None)
-    if result is None:
-        raise ValueError("a result that a task waits for did not come with it")
-    return load_awaited(result, serializer, source)
+    return results.next()
 
 
 _KINDS: tuple[type[Link], ...] = (StoredLink, InlineLink, AwaitedLink)

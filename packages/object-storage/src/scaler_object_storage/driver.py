@@ -7,6 +7,7 @@ counted and logged.
 import asyncio
 import errno
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -183,6 +184,8 @@ class ObjectStorageServer:
         try:
             for effect in self._store.handle(event, now):
                 self._carry_out[type(effect)](effect, now)
+            if sys.flags.dev_mode:
+                self._store.check()
         except Exception:  # noqa: BLE001 - whatever it is, the others are served
             self.dropped += 1
             if self._throttle.allows("handler", now):

@@ -83,6 +83,10 @@ class Status(IntEnum):
     """No outcome: a result that the task waits for has been delivered. Submit it again, with that result."""
 
 
+MADE_HERE: Final = 255
+"""Among the dependency statuses of a slice: the result of one of its own tasks, the number of which is the position."""
+
+
 def column(code: NumberCode, numbers: Sequence[int] | Sequence[float]) -> bytes:
     """Return the numbers as a column of the type `code`."""
     return array(code, numbers).tobytes()
@@ -198,13 +202,25 @@ def _check_dependencies(batch: SubmitBatch | AssignSlice, count: int) -> None:
     else:
         columns = numbers(U32, batch.dependency_positions), numbers(U32, batch.dependency_sizes)
         lengths = {len(batch.dependency_statuses), *map(len, columns)}
-        if any(status not in RESULTS for status in batch.dependency_statuses):
+        if any(status not in RESULTS and status != MADE_HERE for status in batch.dependency_statuses):
             raise ProtocolError("a dependency that is no result")
         if batch.dependency_repeats:
             lengths.add(len(numbers(U32, batch.dependency_repeats)))
             _check_repeats(batch)
     if lengths != {sum(counts)}:
         raise ProtocolError(f"columns of lengths {sorted(lengths)} for {sum(counts)} dependencies")
+    if isinstance(batch, AssignSlice) and MADE_HERE in batch.dependency_statuses:
+        _check_made_here(batch)
+
+
+def _check_made_here(assigned: AssignSlice) -> None:
+    positions, sizes = numbers(U32, assigned.dependency_positions), numbers(U32, assigned.dependency_sizes)
+    ends = offsets(numbers(U32, assigned.dependency_counts))
+    for task, (low, high) in enumerate(pairwise(ends), assigned.first):
+        for edge in range(low, high):
+            is_here = assigned.dependency_statuses[edge] == MADE_HERE
+            if is_here and (sizes[edge] or not assigned.start <= positions[edge] < task):
+                raise ProtocolError(f"task {task} of a slice needs task {positions[edge]}")
 
 
 def _check_repeats(assigned: AssignSlice) -> None:

@@ -216,7 +216,7 @@ class Shutdown:
 
 @dataclass(slots=True)
 class HeldSlice:
-    """Tasks [start, stop) that a process has of a scheduler before: the one that runs, and outcomes that nobody heard."""
+    """Tasks [start, stop) that a process has of a scheduler before: one that runs, and outcomes nobody heard."""
 
     slice_id: int
     client_id: bytes
@@ -251,7 +251,7 @@ class AssignSlice:
 
     The results that the tasks waited for follow the blocks in the payload, described by the dependency columns. One
     that several wait for comes once: `dependency_repeats` is 0 where a result has its own bytes, n for those of the
-    n-th.
+    n-th. What a task of the slice makes for a later one of it does not come at all (`MADE_HERE`).
     """
 
     slice_id: int

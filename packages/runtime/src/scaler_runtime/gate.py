@@ -27,7 +27,8 @@ WATCH_SECONDS: Final = 0.25
 GROWTH_BYTES: Final = 64 << 20
 """Connections are looked at one by one when the process has grown by so much."""
 
-_TURNS: Final = 256
+_TURNS: Final = 64
+_EVENTS_PER_TURN: Final = 2000
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
 _BYTES_RECEIVED = struct.Struct("<128xQ")  # of struct tcp_info in <linux/tcp.h>, since Linux 4.1
 
@@ -114,13 +115,23 @@ class Gate:
             os.close(self._spare)
             self._spare = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether `lost_connections` has more to do, without a new edge."""
+        return self._is_full or self._has_events()
+
+    def _has_events(self) -> bool:
+        return bool(int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN)
+
     def _pump(self) -> None:
-        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+        for _ in range(_EVENTS_PER_TURN):  # without a descriptor they come as fast as they are read
+            if not self._has_events():
+                return
             event = recv_monitor_message(self._monitor)
             kind, descriptor = event["event"], event["value"]
             if kind == zmq.EVENT_ACCEPT_FAILED:
                 self._is_full = True
-                return  # there are more of these as fast as they are read
+                continue
             former = self._connections.pop(descriptor, None)
             if former is not None:
                 self._by_route.pop(former.route, None)
@@ -132,7 +143,10 @@ class Gate:
     # ---- no descriptor is left
 
     def _turn_away(self) -> None:
-        """Let waiting connections in on the spare descriptor, and close them, until none waits."""
+        """Let waiting connections in on the spare descriptor, and close them, until none waits.
+
+        Where the spare one is gone, who has not said anything makes place.
+        """
         before = set(self._connections)
         if self._spare is not None:
             os.close(self._spare)
@@ -141,18 +155,20 @@ class Gate:
             self._is_full = False
             self._pump()
             fresh = [descriptor for descriptor in self._connections if descriptor not in before]
-            for descriptor in fresh:
+            if not fresh and not self._is_full:
+                break
+            for descriptor in fresh or self._silent():
                 before.add(descriptor)
                 self._turned_away += 1
-                with suppress(OSError), _borrowed(descriptor) as connection:
+                with _borrowed(descriptor) as connection, suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             before &= self._connections.keys()
-            if self._is_full or fresh:
-                continue
-            self._spare = _descriptor()
-            if self._spare is not None:
-                return
-        self._is_full = True
+        self._spare = _descriptor()
+
+    def _silent(self) -> list[int]:
+        """Return the connection without a message that was made last."""
+        last = next((one for one in reversed(self._connections.values()) if not one.route), None)
+        return [] if last is None else [last.descriptor]
 
     # ---- a message without end
 

@@ -76,6 +76,7 @@ class Server:
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._blocked = False
 
@@ -91,8 +92,9 @@ class Server:
         finally:
             for descriptor in descriptors:
                 loop.remove_reader(descriptor)
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._watcher):
+                if timer is not None:
+                    timer.cancel()
             self._flush(self._clock())
             self._socket.close(int(_LINGER_SECONDS * 1000))
 
@@ -121,13 +123,23 @@ class Server:
         for descriptor in lost:  # after its last words: a peer that leaves closes at once
             if not self._is_connected(self._route_at.get(descriptor), now):
                 self._route_at.pop(descriptor, None)
-        for line in self._socket.watch(now):
-            if self._throttle.allows("gate", now):
-                _log.warning("%s", line)
+        if self._watcher is None:
+            self._watch()
         self._handle_all(self._sessions.expire(now), now)
         self._handle(Settle(), now)
         self._flush(now)
         self._schedule(now)
+
+    def _watch(self) -> None:
+        """Look at the connections again and again, as long as there is one: that costs less than a turn."""
+        self._watcher = None
+        now = self._clock()
+        for line in self._socket.watch(now):
+            if self._throttle.allows("gate", now):
+                _log.warning("%s", line)
+        due = self._socket.watch_at
+        if due is not None:
+            self._watcher = asyncio.get_running_loop().call_later(max(0.0, due - now), self._watch)
 
     def _receive(self, route: bytes, frames: list[bytes], descriptor: int, now: float) -> None:
         try:
@@ -222,7 +234,6 @@ class Server:
         wakeups = [
             self._core.next_wakeup(),
             self._sessions.next_wakeup(),
-            self._socket.watch_at,
             now + _RETRY_SECONDS if self._blocked else None,
         ]
         due = min((at for at in wakeups if at is not None), default=None)

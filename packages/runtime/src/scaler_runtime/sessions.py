@@ -31,6 +31,8 @@ MAX_UNACKNOWLEDGED_MESSAGES = 600_000
 """A peer that lets more pile up is sent away. No honest one does: a client's outcomes are fewer than its credit."""
 
 _CHECK_SECONDS = 1.0
+_SLEEP_SECONDS = 2.0
+"""`expire` is called more often than that, as long as there is a peer; else this process was stopped, or starved."""
 _SHOWN = 80  # characters of what a stranger says of itself
 
 
@@ -94,6 +96,7 @@ class Sessions:
         self._deferred: dict[bytes, m.Packet] = {}  # route -> the last answer that found its pipe full
         self._ready: dict[Peer, _Session] = {}  # has something to send and a connection
         self._next_check = 0.0
+        self._awake_at = inf
         self.refusals: list[str] = []
         """Who was not let in since somebody last cleared this, and why: a line each."""
 
@@ -226,6 +229,7 @@ class Sessions:
 
     def expire(self, now: float) -> list[Event]:
         """Let go of those who were silent, or without a connection, for too long."""
+        self._forgive_sleep(now)
         if now < self._next_check:
             return []
         events: list[Event] = []
@@ -238,6 +242,15 @@ class Sessions:
             self._forget(session)
             events.append(PeerLeft(session.peer, reason))
         return events
+
+    def _forgive_sleep(self, now: float) -> None:
+        """Do not count the time in which this process stood still: what was said then has not been read yet."""
+        slept = now - self._awake_at
+        self._awake_at = now
+        if slept > _SLEEP_SECONDS:
+            for session in self._by_peer.values():
+                session.heard_at = min(now, session.heard_at + slept)
+                session.detached_at = min(now, session.detached_at + slept)
 
     def next_wakeup(self) -> float | None:
         """Return when `expire` is wanted."""

@@ -123,7 +123,7 @@ class RouterSocket:
 
     def has_input(self) -> bool:
         """Whether a message waits. Must be asked after every send: a send may swallow the edge."""
-        return _is_readable(self._socket)
+        return _is_readable(self._socket) or self._gate.is_busy
 
     def close(self, linger_ms: int = 0) -> None:
         """Close; up to `linger_ms` milliseconds are spent on delivering what was sent."""
@@ -232,7 +232,7 @@ class PubSocket:
 
     def has_input(self) -> bool:
         """Whether a change waits. Must be asked after every send: a send may swallow the edge."""
-        return _is_readable(self._socket)
+        return _is_readable(self._socket) or self._gate.is_busy
 
     def close(self) -> None:
         """Close; what has not left is dropped."""

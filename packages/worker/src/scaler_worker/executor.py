@@ -5,7 +5,7 @@ Nothing that a task does by means of Python ends the process.
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
@@ -14,11 +14,11 @@ from typing import Any, NoReturn, Protocol, cast
 from scaler_client import serializer as client_serializer
 from scaler_client.context import set_context
 from scaler_client.exceptions import ObjectStorageException
-from scaler_client.linked import load_linked
+from scaler_client.linked import Awaited, Made, load_linked
 from scaler_client.serializer import Serializer, dump_result, is_default, load_call, load_values
 from scaler_client.stored import dump_apart
 from scaler_object_storage.values import Parts
-from scaler_protocol.batch import Encoding, Status, pack_stored
+from scaler_protocol.batch import RESULTS, Encoding, Status, pack_stored
 from scaler_worker import output
 from scaler_worker.context import RunningContext
 from scaler_worker.failures import Answer, failure, not_deserializable, not_serializable, result_answer
@@ -103,6 +103,7 @@ class Executor:
         self._output = output
         self._profile = Profile()
         self._is_interruptible = False
+        self._piece: Piece | None = None
 
     def run(self) -> NoReturn:
         """Run what comes, for ever: the IO thread ends the process."""
@@ -122,6 +123,7 @@ class Executor:
     def run_piece(self, piece: Piece) -> None:
         """Run a slice that `Workload.take` gave, to wherever it ends."""
         self._context.enter(piece)
+        self._piece = piece
         following = piece.assigned.start
         if piece.assigned.stream_output:
             self._output.enter(piece.assigned.client_id)
@@ -206,7 +208,9 @@ class Executor:
                 self._is_interruptible = False
                 seconds = self._profile.stop()
                 if outcomes.position() < span.stop:  # else Ctrl-C came after the last one
-                    outcomes.add(*failure(error, _OWN_FILES), seconds=seconds, usage=self._profile.take())
+                    answer = failure(error, _OWN_FILES)
+                    self._note_made(answer)
+                    outcomes.add(*answer, seconds=seconds, usage=self._profile.take())
 
     def _note_start(self, task: int) -> None:
         record = self._record
@@ -263,6 +267,7 @@ class Executor:
     def _run_calls(self, span: _Span, task: int) -> None:
         """Run tasks of one block each; results of atomic types share a pickle, if the serializer is the usual one."""
         timed, sharing = span.piece.assigned.timed, is_default(span.serializer)
+        needed, made = span.piece.needed, span.piece.made
         for number in range(task, span.stop):
             self._note_start(number)
             if number >= span.piece.limit:
@@ -279,13 +284,20 @@ class Executor:
                 self._outcomes.values.append(result)
             else:
                 self._keep(result, span.serializer)
+            if number in needed and number not in made:
+                made[number] = Made(result)
 
     def _load_call(self, span: _Span, task: int) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         try:
             block = span.piece.block_of(task)[0]
             if span.piece.assigned.encoding == Encoding.CALL:
                 return load_call(block, span.serializer)
-            return load_linked(block, span.serializer, self._storage, span.piece.awaited_of(task))
+            awaited = span.piece.awaited_of(task)
+            lost = _lost(awaited) if span.piece.needed else None
+            if lost is not None:
+                self._add((Status(lost.status), bytes(lost.run)))
+                return None
+            return load_linked(block, span.serializer, self._storage, awaited)
         except ObjectStorageException as error:
             self._add(failure(error, _OWN_FILES))
             return None
@@ -325,11 +337,23 @@ class Executor:
 
     def _add(self, answer: Answer, seconds: float | None = None) -> None:
         self._is_interruptible = False
+        self._note_made(answer)
         self._outcomes.add(*answer, seconds=seconds, usage=self._profile.take())
         if self._outcomes.size >= FLUSH_BYTES:
             self._sender.wake()
             self._sender.wait_for_room()
         self._is_interruptible = True
+
+    def _note_made(self, answer: Answer) -> None:
+        """Keep the outcome of the next task if later ones of its slice need it."""
+        piece, task = self._piece, self._outcomes.position()
+        if piece is not None and task in piece.needed:
+            piece.made[task] = Awaited(answer[0], 0, answer[1])
+
+
+def _lost(awaited: Sequence[Awaited | Made]) -> Awaited | None:
+    """Return what there is in the place of a result that was not made."""
+    return next((one for one in awaited if isinstance(one, Awaited) and one.status not in RESULTS), None)
 
 
 def _is_short_atom(value: object, nesting: int = _MAX_NESTING) -> bool:

@@ -5,12 +5,12 @@ take those that are there. Everything else goes through the lock: once a span, a
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from scaler_client.serializer import dump_values
-from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, U64, Status, column, unpack_stored
+from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, U64, Status, column
 from scaler_protocol.messages import TaskResults
 from scaler_worker.failures import too_large
 from scaler_worker.profile import NOTHING, Usage
@@ -33,11 +33,7 @@ class _Report:
 class Outcomes:
     """See the module."""
 
-    def __init__(
-        self, delete: Callable[[list[bytes]], object], *, clock: Callable[[], float] = perf_counter
-    ) -> None:
-        """`delete` has stored results removed, by their keys, that nobody will hear of; it must not wait."""
-        self._delete = delete
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._reports: list[_Report] = []
@@ -100,30 +96,12 @@ class Outcomes:
 
     def take(self) -> list[TaskResults]:
         """Return everything that is finished, in order."""
-        reports = self._take_reports()
-        self._drop(report for report in reports if report.piece.abandoned)
-        return [_message(report) for report in reports if not report.piece.abandoned]
-
-    def drop(self) -> None:
-        """Forget everything that was not taken."""
-        self._drop(self._take_reports())
-
-    def _take_reports(self) -> list[_Report]:
         with self._lock:
             if len(self.values) > self._taken:
                 self._harvest(self._clock())
             reports, self._reports = self._reports, []
             self.size = 0
-        return reports
-
-    def _drop(self, reports: Iterable[_Report]) -> None:
-        for report in reports:
-            for status, payload in zip(report.statuses, report.payloads, strict=True):
-                self._delete_stored(status, payload)
-
-    def _delete_stored(self, status: int, payload: bytes) -> None:
-        if status == Status.STORED:
-            self._delete([unpack_stored(payload)[1]])
+        return [_message(report) for report in reports]
 
     # ---- under the lock
 
@@ -150,8 +128,7 @@ class Outcomes:
         self, start: int, count: int, status: Status, payload: bytes, seconds: float, *, usage: Usage = NOTHING
     ) -> None:
         piece = self._piece
-        if piece is None or piece.abandoned:
-            self._delete_stored(status, payload)
+        if piece is None:
             return
         report = self._reports[-1] if self._reports else None
         if report is None or report.piece is not piece or self.size + len(payload) > MAX_INLINE_BYTES:

@@ -109,7 +109,7 @@ class WorkerProcess:
         self._connection = Connection(context, arguments.scheduler_address, identity, beat_seconds)
         self._record = record = open_record(channel.descriptors[0], arguments.slot)
         self._storage = Storage(context, arguments.worker_id)
-        workload, outcomes = Workload(record), Outcomes(self._storage.delete)
+        workload, outcomes = Workload(record), Outcomes()
         self._output = Output(channel.say, self.wake)
         self._is_output_watched = False
         self._agent = Agent(

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from scaler_client.linked import Awaited
-from scaler_protocol.batch import SINGLE, U32, awaited_runs, covering, numbers, offsets
+from scaler_client.linked import Awaited, Made
+from scaler_protocol.batch import MADE_HERE, SINGLE, U32, awaited_runs, covering, numbers, offsets
 from scaler_protocol.messages import AssignSlice
 from scaler_worker.functions import Function
 from scaler_worker.record import SLICE, TASK, Record
@@ -26,14 +26,16 @@ class Piece:
     function: Function
     limit: int
     begun: bool = False
-    abandoned: bool = False
-    """Nobody waits for its results: the scheduler that sent it is gone."""
     starts: Sequence[int] = field(default_factory=list[int])
     """The first task of each block, and the end of the last."""
     offsets: Sequence[int] = field(default_factory=list[int])
     """Where each block begins in the payload, and the end of the last."""
     awaited: Sequence[Sequence[Awaited]] = ()
     """For each task that there is a block for, the results that it waited for; empty if none waited."""
+    needed: frozenset[int] = frozenset()
+    """The tasks whose outcome later ones of the slice need."""
+    made: dict[int, Awaited | Made] = field(default_factory=dict[int, "Awaited | Made"])
+    """Their outcomes, as far as they have run; those without a result too."""
 
     @classmethod
     def of(cls, assigned: AssignSlice, function: Function) -> "Piece":
@@ -41,7 +43,11 @@ class Piece:
         starts = [assigned.first + n for n in offsets(numbers(U32, assigned.block_counts))]
         sizes = numbers(U32, assigned.block_sizes)
         awaited = _awaited(assigned) if assigned.dependency_counts else ()
-        return cls(assigned, function, assigned.stop, starts=starts, offsets=offsets(sizes), awaited=awaited)
+        piece = cls(assigned, function, assigned.stop, starts=starts, offsets=offsets(sizes), awaited=awaited)
+        piece.needed = frozenset(
+            result.position for results in awaited for result in results if result.status == MADE_HERE
+        )
+        return piece
 
     def block_of(self, task: int) -> tuple[memoryview, int, int]:
         """Return the bytes of the block that holds `task`, its first task, and its end or that of the slice."""
@@ -49,9 +55,12 @@ class Piece:
         block = memoryview(self.assigned.payload)[self.offsets[low] : self.offsets[low + 1]]
         return block, self.starts[low], min(self.starts[low + 1], self.assigned.stop)
 
-    def awaited_of(self, task: int) -> Sequence[Awaited]:
-        """Return the results that a task waited for."""
-        return self.awaited[task - self.assigned.first] if self.awaited else ()
+    def awaited_of(self, task: int) -> Sequence[Awaited | Made]:
+        """Return the outcomes that a task waited for, all with results but for those that were made here."""
+        awaited = self.awaited[task - self.assigned.first] if self.awaited else ()
+        if not self.needed:
+            return awaited
+        return [self.made[result.position] if result.status == MADE_HERE else result for result in awaited]
 
     @property
     def is_calls(self) -> bool:

@@ -129,7 +129,7 @@ class Adapters:
         if is_news_due:
             self._news_due = None
         for adapter in self._state.adapters.values():
-            if adapter.changed or (is_news_due and adapter.has_news):
+            if adapter.changed or (is_news_due and adapter.has_news and adapter.report.max_worker_groups):
                 self._command(adapter)
 
     def _is_empty(self, group: Group) -> bool:
@@ -157,7 +157,8 @@ class Adapters:
         if group.registered or len(self.workers_of(group)) < max(1, adapter.report.workers_per_group):
             return
         group.registered = adapter.has_news = True
-        if self._news_due is None and self._settings.policies.scaling.decide is not None:
+        is_scaled = self._settings.policies.scaling.decide is not None and adapter.report.max_worker_groups
+        if self._news_due is None and is_scaled:
             self._news_due = now + NEWS_SECONDS
 
     def _command(self, adapter: Adapter) -> None:
@@ -177,7 +178,7 @@ class Adapters:
         group = adapter.groups.get(entry.group_id)
         if group is None:
             if entry.state in GONE:
-                if entry.state == "failed" and entry.group_id not in adapter.ended:  # a constant one, or before our time
+                if entry.state == "failed" and entry.group_id not in adapter.ended:  # of a constant number
                     self._warn(adapter, _ended(adapter, entry.group_id, entry.state, entry.reason))
                 return
             group = self._adopt(adapter, entry)

@@ -1,7 +1,7 @@
 """How much work is unfinished, in seconds as far as durations are known, for the scaling policies.
 
-Of a function that has never run only a few tasks count at first: the client may be in the middle of submitting very many
-short ones. A moment later all count, unless they are many: then the first results will tell, or a while without any.
+Of a function that has never run only a few tasks count at first: the client may be in the middle of submitting very
+many short ones. A moment later all count, unless they are many: then the first results will tell, or a while without.
 """
 
 from scaler_scheduler.core.state import Function, State

@@ -154,6 +154,8 @@ def movable(donor: Worker, idle: Mapping[Lane, float]) -> Iterator[tuple[Slice, 
     running = donor.running
     for piece in reversed(donor.slices.values()):
         count = piece.stop - piece.next - (piece is running)
+        if piece.batch.links is not None and piece.stop - 1 in piece.batch.links.ahead:
+            continue  # what it needs is made here
         if count > 0 and piece.batch.submitted.priority > idle.get(piece.batch.lane, inf):
             yield piece, count
 

@@ -45,7 +45,7 @@ class Clients:
         for batch in reversed(list(client.batches.values())):  # who waits goes before what it waits for
             self._dispatch.abandon(batch, force=True)
         self._dispatch.lanes.forget(client)
-        if orderly:
+        if orderly or client.dismissed:
             self._retention.free(client)
         else:
             self._retention.keep(client, now)
@@ -148,7 +148,8 @@ class Clients:
 
     def _ends_for(self, client: Client, excess: str) -> bool:
         """Send a client away that asks for more than it was told it may, if it does."""
-        if excess:
+        if excess and not client.dismissed:
+            client.dismissed = True
             self._out.log(WARNING, f"client {client.name} is sent away: {excess}")
             self._out.end_session(client.peer, f"it asks for more than it may: {excess}")
         return bool(excess)

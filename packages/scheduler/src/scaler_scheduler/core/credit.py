@@ -9,8 +9,8 @@ from scaler_scheduler.core.settings import Settings
 from scaler_scheduler.core.state import Client
 
 MAX_FUNCTIONS = 10_000
-MAX_FUNCTION_BYTES = 512 << 20
-"""Of a client; it keeps to half of both."""
+MAX_FUNCTION_BYTES = 256 << 20
+"""Of a client, which keeps to less of both."""
 
 
 def excess_of_batch(settings: Settings, client: Client, batch: SubmitBatch) -> str:

@@ -70,8 +70,11 @@ def succeeded(batch: Batch, tasks: Iterable[int], run: Run) -> list[tuple[Batch,
     return ready
 
 
-def failed(batch: Batch, tasks: Iterable[int]) -> dict[Batch, list[int]]:
-    """Take note that tasks ended without a result; return who waited for them, directly or not: they end as well."""
+def failed(batch: Batch, tasks: Iterable[int], outcome: Outcome) -> dict[Batch, list[int]]:
+    """Take note that tasks ended without a result; return who waited for them, directly or not: they end likewise.
+
+    But for those whose worker has them already: it will say so, or they end when they come back.
+    """
     doomed: dict[Batch, list[int]] = {}
     left = [(batch, task) for task in tasks]
     while left:
@@ -80,7 +83,9 @@ def failed(batch: Batch, tasks: Iterable[int]) -> dict[Batch, list[int]]:
             dependent = batch.client.batches[batch_id]
             links = _links(dependent)
             task = links.task_of(edge)
-            if task in links.missing:
+            if task in links.ahead:
+                links.failed[task] = outcome
+            elif task in links.missing:
                 drop(dependent, task)
                 doomed.setdefault(dependent, []).append(task)
                 left.append((dependent, task))
@@ -96,6 +101,15 @@ def drop(batch: Batch, task: int) -> None:
             del dependents[batch.submitted.batch_id, edge]
             if not dependents:
                 del awaited[source]
+
+
+def over(batch: Batch, start: int, stop: int) -> None:
+    """Let go of what tasks [start, stop) needed: their outcome is known."""
+    links = _links(batch)
+    for task in range(start, stop) if links.ahead else ():
+        if task in links.ahead:
+            drop(batch, task)
+    links.forget(start, stop)
 
 
 def awaited_of(batch: Batch, start: int, stop: int) -> list[int]:

@@ -24,7 +24,7 @@ from scaler_scheduler.core import dependencies
 from scaler_scheduler.core.balance import Balance
 from scaler_scheduler.core.hungry import room
 from scaler_scheduler.core.lanes import Lanes
-from scaler_scheduler.core.links import Links, Span
+from scaler_scheduler.core.links import Links, Outcome, Span
 from scaler_scheduler.core.recent import runs_of
 from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State, Worker
 from scaler_scheduler.policies.allocate import AllocationPolicy
@@ -139,18 +139,23 @@ class Dispatch:
         while (found := self.lanes.next()) is not None:
             lane, batch, worker = found
             known = self._state.durations.of(batch.function.function_id)
-            count = min(room(worker, known), lane.fair_part(worker, known))
+            most = room(worker, known)
+            count = min(most, lane.fair_part(worker, known))
             if count < 1:  # it has tasks, so that it answers, and takes part again then
                 lane.hungry.set_aside()
                 continue
-            self._assign(batch, worker, count, UNKNOWN_TASK_SECONDS if known is None else known)
+            self._assign(batch, worker, (count, most), UNKNOWN_TASK_SECONDS if known is None else known)
 
-    def _assign(self, batch: Batch, worker: Worker, count: int, task_seconds: float) -> None:
+    def _assign(self, batch: Batch, worker: Worker, counts: tuple[int, int], task_seconds: float) -> None:
+        """Make a slice of so many ready tasks; of so many altogether, where others follow that each needs the last."""
         submitted = batch.submitted
         start, end = batch.ready.first()
-        stop = min(end, start + count)
-        inputs = None if batch.links is None else batch.links.inputs(start, stop)
-        if inputs is not None:
+        stop = min(end, start + counts[0])
+        inputs = None
+        if batch.links is not None:
+            if stop == end:
+                stop = batch.links.reach(submitted.batch_id, start, stop, start + counts[1])
+            inputs = batch.links.inputs(start, stop)
             stop = inputs.stop
         low, high = covering(batch.starts, start, stop)
         if batch.starts[high] > stop and batch.starts[high - 1] > start and stop < end:
@@ -159,7 +164,9 @@ class Dispatch:
         self._define(worker, batch.function)
         self._state.slice_count += 1
         piece = Slice(self._state.first_slice_id + self._state.slice_count, batch, worker, start, stop, task_seconds)
-        batch.lane.ready.take(batch, stop - start, (stop - start) * task_seconds)
+        batch.lane.ready.take(batch, min(stop, end) - start, (stop - start) * task_seconds)
+        if stop > end:
+            self._take_ahead(batch, end, stop)
         self._counts.running += stop - start
         worker.slices[piece.slice_id] = piece
         batch.slices[piece.slice_id] = piece
@@ -191,7 +198,12 @@ class Dispatch:
         """
         start, stop = tasks
         inside = [(max(low, start), high) for low, high in batch.ready if low < stop and high > start]
-        if len(inside) != 1 or inside[0][1] < stop or slice_id in batch.slices or slice_id in worker.slices:
+        if len(inside) != 1 or slice_id in batch.slices or slice_id in worker.slices:
+            return None
+        end = inside[0][1]
+        if batch.links is not None:
+            end = batch.links.reach(batch.submitted.batch_id, inside[0][0], end, stop)
+        if end < stop:
             return None
         last = self._state.first_slice_id + self._state.slice_count
         if last < slice_id <= last + _RESERVED:
@@ -201,6 +213,8 @@ class Dispatch:
         task_seconds = UNKNOWN_TASK_SECONDS if known is None else known
         piece = Slice(slice_id, batch, worker, start, stop, task_seconds)
         batch.lane.ready.remove(batch, start, stop)
+        if stop > inside[0][1]:
+            self._take_ahead(batch, inside[0][1], stop)
         self._counts.running += stop - start
         worker.slices[slice_id] = batch.slices[slice_id] = piece
         worker.begun = piece
@@ -255,7 +269,7 @@ class Dispatch:
         if batch.awaited:
             self._pass_on(batch, results)
         if batch.links is not None:
-            batch.links.forget(first, first + done)
+            dependencies.over(batch, first, first + done)
         self._finish(batch, done)
 
     def drop(self, results: TaskResults) -> None:
@@ -300,6 +314,18 @@ class Dispatch:
         self._count_unfinished(batch, stop - start)
         batch.lane.ready.add(batch, start, stop)
 
+    def _take_ahead(self, batch: Batch, start: int, stop: int) -> None:
+        """Take note that a slice has waiting tasks too, whose results it makes itself."""
+        if batch.links is not None:
+            batch.links.ahead.update(range(start, stop))
+            self._count_unfinished(batch, stop - start)
+
+    def _put_back(self, batch: Batch, links: Links, tasks: Iterable[int]) -> None:
+        """Let tasks wait again that were ahead in a slice."""
+        ahead = links.ahead.intersection(tasks)
+        links.ahead -= ahead
+        self._count_unfinished(batch, -len(ahead))
+
     def _pass_on(self, batch: Batch, results: TaskResults) -> None:
         """Bring outcomes to the tasks that wait for them."""
         for run in runs_of(results):
@@ -323,7 +349,7 @@ class Dispatch:
         """End tasks that wait, without a result, and whatever waits for them."""
         for task in tasks:
             dependencies.drop(batch, task)
-        dependents = dependencies.failed(batch, tasks)
+        dependents = dependencies.failed(batch, tasks, Outcome(status, 0, payload))
         if tasks:
             self._close_waiting(batch, tasks, status, payload)
         for dependent, doomed in dependents.items():
@@ -331,7 +357,7 @@ class Dispatch:
 
     def _end_dependents(self, batch: Batch, tasks: Iterable[int], status: int, payload: bytes) -> None:
         """End whatever waits for tasks that have ended without a result, as these have."""
-        for dependent, doomed in dependencies.failed(batch, tasks).items():
+        for dependent, doomed in dependencies.failed(batch, tasks, Outcome(status, 0, payload)).items():
             self._close_waiting(dependent, doomed, status, payload)
 
     def _close_waiting(self, batch: Batch, tasks: list[int], status: int, payload: bytes) -> None:
@@ -398,16 +424,40 @@ class Dispatch:
             return
         doomed = sorted(task for task in batch.cancelling if start <= task < stop)
         self._counts.inactive += stop - start - len(doomed)
+        if batch.links is not None:
+            self._requeue_linked(batch, batch.links, range(start, stop), doomed)
+            return
         for task in doomed:
             batch.lane.ready.add(batch, start, task)
             self._fail(batch, task, Status.CANCELLED, "")
             start = task + 1
         batch.lane.ready.add(batch, start, stop)
 
+    def _requeue_linked(self, batch: Batch, links: Links, tasks: range, doomed: list[int]) -> None:
+        """Do the same where tasks wait for results: those that were ahead of them wait again, or end as these did."""
+        ahead = links.ahead.intersection(tasks)
+        self._put_back(batch, links, ahead)
+        lost = {task: links.failed.pop(task) for task in sorted(ahead) if task in links.failed}
+        for low, high in links.complete(dependencies.spans_of(set(tasks).difference(doomed))):
+            batch.lane.ready.add(batch, low, high)
+        for task in [task for task in doomed if task not in links.missing]:
+            self._fail(batch, task, Status.CANCELLED, "")
+        for task in doomed:
+            if task in links.missing:
+                self._fail(batch, task, Status.CANCELLED, "")
+        for task, outcome in lost.items():
+            if task in links.missing:
+                self._end_waiting(batch, [task], outcome.status, outcome.run)
+
     def _fail(self, batch: Batch, task: int, status: Status, text: str) -> None:
         """End one task, which is in no slice and not ready, without a result."""
-        if not batch.abandoned:
-            batch.cancelling.discard(task)
+        if batch.abandoned:
+            return
+        batch.cancelling.discard(task)
+        if batch.links is not None and task in batch.links.missing:
+            self._put_back(batch, batch.links, (task,))
+            self._end_waiting(batch, [task], status, text.encode())
+        else:
             self._end_ready(batch, task, task + 1, status, text)
 
     def _pursue(self, piece: Slice, asked: int | None) -> None:

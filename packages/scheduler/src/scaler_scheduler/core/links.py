@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from scaler_protocol.batch import MAX_BATCH_BYTES, U8, U32, column, offsets
+from scaler_protocol.batch import MADE_HERE, MAX_BATCH_BYTES, U8, U32, column, offsets
 from scaler_protocol.messages import AssignSlice
 
 Span = tuple[int, int]
@@ -42,8 +42,10 @@ class Links:
     edges: list[Source | Outcome | None]
     missing: dict[int, int] = field(default_factory=dict[int, int])
     """The waiting tasks, and for how many results each waits."""
+    ahead: set[int] = field(default_factory=set[int])
+    """Those of them that are in a slice all the same: the tasks before them in it make what they need."""
     failed: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
-    """Tasks that had lost what they need before they came, and how they end; they count as waiting until then."""
+    """How tasks end that will not get what they need: new ones at once, those ahead unless their worker says so."""
 
     @classmethod
     def of(cls, counts: Sequence[int]) -> "Links":
@@ -73,10 +75,10 @@ class Links:
         return found
 
     def waiting(self, start: int, stop: int) -> list[int]:
-        """Return the tasks of [start, stop) that wait, in order."""
+        """Return the tasks of [start, stop) that wait and are in no slice, in order."""
         if stop - start < len(self.missing):
-            return [task for task in range(start, stop) if task in self.missing]
-        return sorted(task for task in self.missing if start <= task < stop)
+            return [task for task in range(start, stop) if task in self.missing and task not in self.ahead]
+        return sorted(task for task in self.missing if start <= task < stop and task not in self.ahead)
 
     def sources(self) -> Iterator[tuple[Source, int]]:
         """Return what is waited for, each with the number of the edge."""
@@ -87,18 +89,23 @@ class Links:
                     yield source, edge
 
     def arrive(self, edge: int, result: Outcome) -> int | None:
-        """Take in a result; return the task if it was the last one that it waited for."""
+        """Take in a result; return the task if it was the last one that it waited for, and it is ready now."""
         task = self.task_of(edge)
         self.edges[edge] = result
         self.missing[task] -= 1
         if self.missing[task]:
             return None
         del self.missing[task]
+        if task in self.ahead:
+            self.ahead.discard(task)
+            return None
         return task
 
     def drop(self, task: int) -> list[tuple[Source, int]]:
         """Forget a waiting task; return what it still waited for, each with the number of the edge."""
         del self.missing[task]
+        self.ahead.discard(task)
+        self.failed.pop(task, None)
         left: list[tuple[Source, int]] = []
         for edge in self.edges_of(task):
             source = self.edges[edge]
@@ -112,15 +119,37 @@ class Links:
         low, high = self.offsets[start], self.offsets[stop]
         self.edges[low:high] = [None] * (high - low)
 
+    def reach(self, batch_id: int, start: int, stop: int, most: int) -> int:
+        """Return how far a slice of tasks from `start` may go on beyond `stop`, up to `most`.
+
+        It goes on with tasks that need the one before them and else nothing that is missing but results of the slice:
+        these could run nowhere earlier, and what they need stays where it is made.
+        """
+        most = min(most, len(self.offsets) - 1)
+        while stop < most and self._follows(batch_id, start, stop):
+            stop += 1
+        return stop
+
+    def _follows(self, batch_id: int, start: int, task: int) -> bool:
+        if task not in self.missing or task in self.ahead:
+            return False
+        sources = [source for source in self.edges[slice(*self.offsets[task : task + 2])] if isinstance(source, tuple)]
+        return (batch_id, task - 1) in sources and all(
+            source[0] == batch_id and start <= source[1] < task for source in sources
+        )
+
     def inputs(self, start: int, stop: int) -> "Inputs":
         """Return what tasks from `start` up to `stop` need; large results end the slice early, after one task."""
         inputs = Inputs(stop)
         for task in range(start, stop):
             for edge in self.edges_of(task):
-                result = self.edges[edge]
-                if not isinstance(result, Outcome):
-                    raise ValueError(f"task {task} is sent before its time")  # noqa: TRY004 - no matter of types
-                inputs.add(result)
+                known = self.edges[edge]
+                if isinstance(known, Outcome):
+                    inputs.add(known)
+                elif known is not None and start <= known[1] < task:
+                    inputs.add_made_here(known[1])
+                else:
+                    raise ValueError(f"task {task} is sent before its time")
             inputs.counts.append(len(self.edges_of(task)))
             if inputs.size >= MAX_BATCH_BYTES:
                 inputs.stop = task + 1
@@ -137,31 +166,42 @@ class Inputs:
         self.counts: list[int] = []
         """How many results each task needs."""
         self.size = 0
-        self._results: list[Outcome] = []
+        self._statuses: list[int] = []
+        self._positions: list[int] = []
         self._sizes: list[int] = []
         self._repeats: list[int] = []
+        self._runs: list[bytes] = []
         self._first: dict[int, int] = {}
         """The run's identity to the number of the first result in it."""
 
     def add(self, result: Outcome) -> None:
         """Add a result of the next task."""
-        self._results.append(result)
-        number = len(self._results)
+        number = len(self._statuses) + 1
         first = self._first.setdefault(id(result.run), number)
-        is_new = first == number
-        size = len(result.run) if is_new else 0
-        self._sizes.append(size)
-        self._repeats.append(0 if is_new else first)
-        self.size += size
+        if first < number:
+            self._put(result.status, result.position, 0, first)
+            return
+        self._put(result.status, result.position, len(result.run), 0)
+        self._runs.append(result.run)
+        self.size += len(result.run)
+
+    def add_made_here(self, task: int) -> None:
+        """Add a result that a task of the slice makes."""
+        self._put(MADE_HERE, task, 0, 0)
 
     def put(self, assigned: AssignSlice) -> None:
         """Write everything into the message."""
-        if not self._results:
+        if not self._statuses:
             return
         assigned.dependency_counts = column(U32, self.counts)
-        assigned.dependency_statuses = column(U8, [result.status for result in self._results])
-        assigned.dependency_positions = column(U32, [result.position for result in self._results])
+        assigned.dependency_statuses = column(U8, self._statuses)
+        assigned.dependency_positions = column(U32, self._positions)
         assigned.dependency_sizes = column(U32, self._sizes)
         assigned.dependency_repeats = column(U32, self._repeats) if any(self._repeats) else b""
-        runs = (result.run for result, repeated in zip(self._results, self._repeats, strict=True) if not repeated)
-        assigned.payload = b"".join((assigned.payload, *runs))
+        assigned.payload = b"".join((assigned.payload, *self._runs))
+
+    def _put(self, status: int, position: int, size: int, repeated: int) -> None:
+        self._statuses.append(status)
+        self._positions.append(position)
+        self._sizes.append(size)
+        self._repeats.append(repeated)

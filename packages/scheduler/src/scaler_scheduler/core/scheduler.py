@@ -3,6 +3,7 @@
 No IO, no clock: `now` is seconds of a monotonic clock that the driver reads.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,8 @@ class SchedulerCore:
         self._scaling.settle(now)
         self._adapters.settle(now)
         self._waiting.settle(now)
+        if sys.flags.dev_mode:
+            self.state.check()
 
     # ---- messages
 

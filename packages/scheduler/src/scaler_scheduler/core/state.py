@@ -75,6 +75,8 @@ class Client:
     """Of its batches, those that are finished too."""
     held_bytes: int = 0
     function_bytes: int = 0
+    dismissed: bool = False
+    """Whether it was sent away: nothing is kept for it."""
 
     @property
     def is_paused(self) -> bool:
@@ -116,8 +118,8 @@ class Batch:
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait for results."""
-        return 0 if self.links is None else len(self.links.missing)
+        """How many tasks wait for results, and are in no slice."""
+        return 0 if self.links is None else len(self.links.missing) - len(self.links.ahead)
 
     def spans(self) -> list[tuple[int, int]]:
         """Return the tasks that are ready or in a slice."""
@@ -365,10 +367,7 @@ class State:
         for client in self.clients.values():
             assert client.ready_tasks == sum(batch.ready.size for batch in client.batches.values())
             for batch in client.batches.values():
-                spans = batch.spans()
-                if batch.links is not None or batch.awaited:
-                    _check_links(batch, batch.links, spans)
-                    spans += [(task, task + 1) for task in batch.links.missing] if batch.links else []
+                spans = [*batch.spans(), *_check_links(batch, batch.links)]
                 assert batch.unfinished == sum(stop - start for start, stop in spans), "a task is lost"
                 assert all(low[1] <= high[0] for low, high in pairwise(sorted(spans))), "a task is doubled"
                 assert batch.unfinished > 0, "a finished batch is kept"
@@ -416,10 +415,12 @@ class State:
             assert all(function in worker.functions for worker in function.workers)
 
 
-def _check_links(batch: Batch, links: Links | None, spans: list[tuple[int, int]]) -> None:
-    """Check a batch whose tasks wait or are waited for; `spans` are its ready and assigned tasks."""
+def _check_links(batch: Batch, links: Links | None) -> list[tuple[int, int]]:
+    """Check the tasks of a batch that wait or are waited for; return those that wait."""
+    if links is None and not batch.awaited:
+        return []
     batches, batch_id = batch.client.batches, batch.submitted.batch_id
-    held = {task for span in spans for task in range(*span)}
+    held = {task for span in batch.spans() for task in range(*span)}
     for task, dependents in batch.awaited.items():
         assert task in held or (links is not None and task in links.missing), "a task that is over is waited for"
         assert dependents, "an empty list of dependents is kept"
@@ -430,15 +431,25 @@ def _check_links(batch: Batch, links: Links | None, spans: list[tuple[int, int]]
     for task in range(batch.submitted.count if links is not None else 0):
         assert links is not None
         edges = {edge: links.edges[edge] for edge in links.edges_of(task)}
-        if task in held:
+        if task in links.ahead:
+            assert task in held, "a task is ahead of what it needs in no slice"
+            made_here = [known for known in edges.values() if isinstance(known, tuple)]
+            assert links.missing[task] == len(made_here) > 0, "the number of results that a task waits for is off"
+            over = [known for known in made_here if known[1] not in held]
+            assert not over or task in links.failed, "a task waits in a slice for one that is over"
+        elif task in held:
+            assert task not in links.missing
             assert all(isinstance(known, Outcome) for known in edges.values()), "a task is ready before its time"
         elif task in links.missing:
             sources = [(edge, known) for edge, known in edges.items() if isinstance(known, tuple)]
             assert links.missing[task] == len(sources) > 0, "the number of results that a task waits for is off"
-            assert all((batch_id, edge) in batches[known[0]].awaited[known[1]] for edge, known in sources)
+            for edge, (other, source) in sources:
+                awaited = batches[other].awaited if other in batches else {}
+                assert (batch_id, edge) in awaited.get(source, ()), "a task waits for one that is over"
             assert not any(known is None for known in edges.values())
         else:
             assert all(known is None for known in edges.values()), "results are kept for a task that is over"
+    return [] if links is None else [(task, task + 1) for task in links.waiting(0, batch.submitted.count)]
 
 
 class Outbox:

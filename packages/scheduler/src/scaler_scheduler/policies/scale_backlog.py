@@ -16,7 +16,7 @@ def decide(target_seconds: float, snapshot: Snapshot) -> Decision:
     """Grow or shrink all adapters together; never more workers than tasks, at least one while there is a task."""
     current = snapshot.workers
     backlog_seconds = snapshot.known_seconds + snapshot.unknown_tasks * target_seconds
-    fewest = min(snapshot.tasks, max(1, ceil(backlog_seconds / target_seconds)))
+    fewest = max(1, ceil(backlog_seconds / target_seconds))
     most = min(snapshot.tasks, max(1, ceil(backlog_seconds / (_LEAST_SHARE * target_seconds))))
     wanted = min(max(current, fewest), most)
     reason = f"{snapshot.tasks} tasks of {backlog_seconds:.3g} s, {current} workers, {wanted} wanted"
