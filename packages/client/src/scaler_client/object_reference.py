@@ -16,7 +16,7 @@ class ObjectReference:
 
     def __init__(self, name: bytes, size: int, object_id: bytes, handle: Handle | None = None) -> None:
         self.name = name
-        """For people; by default it starts with `<obj `."""
+        """For people; the default starts with `<obj` and a blank."""
         self.size = size
         """Bytes that the object takes in the object storage."""
         self.object_id = object_id
