@@ -145,8 +145,12 @@ def _parse_arguments(config_class, text):
 
 
 @cache
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="scaler-fuzz-")  # goes with the process
+
+
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="scaler-fuzz-"))
+    return Path(_directory().name)
 
 
 def _parse_toml(text):

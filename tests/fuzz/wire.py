@@ -50,16 +50,22 @@ class Wire:
             self.frame(data, more=at < len(frames) - 1)
 
     def answer(self) -> m.Packet:
-        """Return the next packet that comes."""
-        frames, more = [], True
-        while more:
+        """Return the next packet that comes and says something."""
+        while True:
+            packet = codec.decode(self._message())
+            if packet.messages:
+                return packet
+
+    def _message(self) -> list[bytes]:
+        frames: list[bytes] = []
+        while True:
             flags = self._read(1)[0]
-            size = int.from_bytes(self._read(8 if flags & _LONG else 1), "big")
-            data = self._read(size)
-            if not flags & _COMMAND:
-                frames.append(data)
-                more = bool(flags & _MORE)
-        return codec.decode(frames)
+            data = self._read(int.from_bytes(self._read(8 if flags & _LONG else 1), "big"))
+            if flags & _COMMAND:
+                continue
+            frames.append(data)
+            if not flags & _MORE:
+                return frames
 
     def raw(self, data: bytes) -> None:
         """Send bytes that may be anything."""

@@ -1,9 +1,11 @@
 """Starts the product's commands for tests, waits for what they say, and proves that nothing of them is left."""
 
 import contextlib
+import itertools
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +14,28 @@ import time
 import psutil
 
 PATIENCE_SECONDS = 60
+PORTS_OF_A_SCHEDULER = 3
+"""Its own, that of its object storage, that for monitors, one after the other."""
+
+_LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000
+"""Below those that the system gives to connections (32,768 and more): nothing takes them while a server is away."""
+
+
+def free_address():
+    """Return an address at which a scheduler can be started, killed, and started again."""
+    slots = (_HIGHEST_PORT - _LOWEST_PORT) // PORTS_OF_A_SCHEDULER
+    for _ in range(slots):
+        port = _LOWEST_PORT + (os.getpid() + next(_count)) % slots * PORTS_OF_A_SCHEDULER
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for number in range(port, port + PORTS_OF_A_SCHEDULER):
+                listener = held.enter_context(socket.socket())
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", number))
+            return f"tcp://127.0.0.1:{port}"
+    raise AssertionError("no three ports in a row are free")
+
+
+_count = itertools.count(step=37)  # so that test processes with neighbouring pids do not meet at once
 
 
 class Command:

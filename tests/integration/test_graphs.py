@@ -27,7 +27,7 @@ from scaler.utility.exceptions import (
 )
 from scaler.utility.graph.optimization import cull_graph
 from scaler_protocol.batch import STORED_BYTES
-from tests.integration.commands import Command, is_alive, running, scheduler, wait_until
+from tests.integration.commands import Command, free_address, is_alive, running, scheduler, wait_until
 
 pytestmark = [
     pytest.mark.integration,
@@ -662,8 +662,8 @@ def test_kill_9_of_workers_in_the_middle_of_a_graph(tmp_path, width):
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_kill_9_of_the_scheduler_in_the_middle_of_a_graph(tmp_path, width):
-    first = Command("scaler_scheduler", "tcp://127.0.0.1:0")
-    address = first.wait_for_line("scheduler listening on").split()[-1]
+    address = free_address()
+    first = Command("scaler_scheduler", address)
     with running("scaler_cluster", address, "-n", 2), Client(address, timeout_seconds=60) as client:
         depth = 240 // width
         graph = steps(tmp_path, width, depth) | {"seed": 5, **{f"l{number}": (large, "seed") for number in range(3)}}

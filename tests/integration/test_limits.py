@@ -1,8 +1,10 @@
 """What a scheduler does at the end of its means: no descriptor left, a peer's connection that brings spoilt bytes."""
 
+import contextlib
 import logging
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -19,6 +21,7 @@ from scaler_runtime.gate import Gate
 from scaler_runtime.session import Identity, Incoming, Up
 from scaler_runtime.sessions import Patience, Sessions
 from scaler_runtime.transport import RouterSocket, SendResult
+from tests.fuzz.wire import Wire
 from tests.integration.commands import Command, running, wait_until
 
 pytestmark = pytest.mark.integration
@@ -83,6 +86,34 @@ def test_a_scheduler_that_was_stopped_for_long_takes_nobody_for_dead():
         time.sleep(1.5)  # nothing is to happen
         assert "is gone" not in scheduler.output
     assert scheduler.stop() == 0
+
+
+NOT_READING = """
+import sys, time, zmq
+from scaler_protocol.addresses import Address
+from scaler_runtime.transport import RouterSocket
+
+context = zmq.Context()
+router = RouterSocket(context, Address.from_string("tcp://127.0.0.1:0"), high_water_mark=10)
+print(router.address, flush=True)
+time.sleep(5)
+router.close()
+context.term()
+"""
+
+
+def test_a_connection_that_ends_while_nobody_reads_ends_no_process():
+    process = subprocess.Popen([sys.executable, "-c", NOT_READING], stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().strip()
+    with Wire(address) as wire:
+        wire.greet()
+        wire.socket.settimeout(1)
+        with contextlib.suppress(OSError):  # nothing more is taken
+            for _ in range(100_000):
+                wire.frame(bytes(1000))
+
+    assert process.wait(30) == 0
+    process.stdout.close()
 
 
 class Line:

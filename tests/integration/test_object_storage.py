@@ -407,13 +407,18 @@ class Parent:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(address)], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        lines = sorted([self.process.stdout.readline(), self.process.stdout.readline()])
-        self.said = eval(lines[0])
-        self.child = None  # one that cannot start may have ended already
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self.child = psutil.Process(int(lines[1].split()[1]))
+        self.said = self.child = None
 
     def __enter__(self):
+        heard = {}
+        while len(heard) < 2:  # the log goes to standard output, too
+            line = self.process.stdout.readline()
+            assert line, "it ended without a word"
+            if line.startswith(("(", "child ")):
+                heard[line[0]] = line
+        self.said = eval(heard["("])
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that cannot start may have ended already
+            self.child = psutil.Process(int(heard["c"].split()[1]))
         return self
 
     def __exit__(self, *exception):

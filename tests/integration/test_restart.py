@@ -8,8 +8,7 @@ from collections import Counter
 import pytest
 
 from scaler import Client
-from scaler.utility.network_util import get_available_tcp_port
-from tests.integration.commands import Command, running, wait_until
+from tests.integration.commands import Command, free_address, running, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -31,8 +30,9 @@ def counted(path, text):
 
 
 def test_running_tasks_go_on_and_are_not_started_again(tmp_path):
-    address, path = f"tcp://127.0.0.1:{get_available_tcp_port()}", tmp_path / "lines"
+    address = free_address()
     scheduler = Command("scaler_scheduler", address)
+    path = tmp_path / "lines"
     with running("scaler_adapter_fixed_native", address, "--max-workers", 3), Client(address) as client:
         futures = [client.submit(note, path, number, 3.0) for number in range(7)]
         wait_until(lambda: len(counted(path, "began")) == 3)
@@ -48,8 +48,9 @@ def test_running_tasks_go_on_and_are_not_started_again(tmp_path):
 
 
 def test_what_is_finished_while_no_scheduler_is_there_is_delivered_by_the_next(tmp_path):
-    address, path = f"tcp://127.0.0.1:{get_available_tcp_port()}", tmp_path / "lines"
+    address = free_address()
     scheduler = Command("scaler_scheduler", address)
+    path = tmp_path / "lines"
     with running("scaler_adapter_fixed_native", address, "--max-workers", 2), Client(address) as client:
         futures = [client.submit(note, path, number, 1.0) for number in range(2)]
         wait_until(lambda: len(counted(path, "began")) == 2)
@@ -64,7 +65,7 @@ def test_what_is_finished_while_no_scheduler_is_there_is_delivered_by_the_next(t
 
 
 def test_several_restarts_in_a_row_and_many_short_tasks(tmp_path):
-    address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
+    address = free_address()
     scheduler = Command("scaler_scheduler", address)
     with running("scaler_adapter_fixed_native", address, "--max-workers", 2), Client(address) as client:
         futures = [client.submit(note, tmp_path / str(number % 50), number, 0.003) for number in range(1500)]

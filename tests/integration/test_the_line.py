@@ -11,8 +11,7 @@ import pytest
 
 from scaler import Client, Cluster, SchedulerClusterCombo
 from scaler.utility.exceptions import ProcessorDiedError, SchedulerWarning, WorkerDiedError
-from scaler.utility.network_util import get_available_tcp_port
-from tests.integration.commands import Command, running, scheduler, wait_until
+from tests.integration.commands import Command, free_address, running, scheduler, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +78,7 @@ def start_all(address, order):
     "order", [("scheduler", "native", "fixed"), ("fixed", "native", "scheduler"), ("native", "scheduler", "fixed")]
 )
 def test_the_commands_may_come_in_any_order(order):
-    address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
+    address = free_address()
     commands = start_all(address, order)
     try:
         with Client(address) as client:
@@ -222,7 +221,7 @@ def test_a_cluster_serves_a_scheduler_that_runs():
 
 
 def test_futures_survive_a_scheduler_that_is_killed_and_started_again():
-    address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
+    address = free_address()
     first = Command("scaler_scheduler", address)
     with running("scaler_adapter_fixed_native", address, "--max-workers", 2), Client(address) as client:
         futures = [client.submit(pid_after, 0.02) for _ in range(200)]

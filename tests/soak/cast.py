@@ -4,10 +4,9 @@ import contextlib
 
 import psutil
 
-from scaler.utility.network_util import get_available_tcp_port
 from scaler_object_storage.directory import directory_name, user_folder
 from scaler_protocol.addresses import Address
-from tests.integration.commands import Command, is_alive, wait_until
+from tests.integration.commands import Command, free_address, is_alive, wait_until
 
 SHORT = ("--heartbeat-interval-seconds", 1, "--death-timeout-seconds", 30)
 TIMEOUT_SECONDS = 2
@@ -17,9 +16,7 @@ class Cast:
     """See the module. `command_of` has who plays each part at the moment."""
 
     def __init__(self) -> None:
-        self.storage_address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
-        self.address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
-        self.monitor_address = f"tcp://127.0.0.1:{get_available_tcp_port()}"
+        self.storage_address, self.address, self.monitor_address = (free_address() for _ in range(3))
         self.command_of: dict[str, Command] = {}
         self._former: list[Command] = []
 

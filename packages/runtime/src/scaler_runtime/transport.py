@@ -21,8 +21,16 @@ HIGH_WATER_MARK = 1000
 MAX_FRAME_BYTES = 64 << 20
 """Larger frames end the connection they come by."""
 
-_HEARTBEAT_MS = 2000
-_HEARTBEAT_TIMEOUT_MS = 10_000
+# Whoever receives a bounded number of messages must not send heartbeats: libzmq 4.3.5 ends the process when one is due
+# on a connection that has ended while it was full (`!_io_error` in stream_engine_base.cpp). So the peer that connects
+# sends them, takes in without a bound what its own server sends, and has the server time the connection out by them.
+_HEARTBEATS = ((zmq.HEARTBEAT_IVL, 2000), (zmq.HEARTBEAT_TIMEOUT, 10_000), (zmq.HEARTBEAT_TTL, 10_000))
+_KEEPALIVE = (
+    (zmq.TCP_KEEPALIVE, 1),
+    (zmq.TCP_KEEPALIVE_IDLE, 10),
+    (zmq.TCP_KEEPALIVE_INTVL, 5),
+    (zmq.TCP_KEEPALIVE_CNT, 3),
+)
 _RECONNECT_MS = 50
 _RECONNECT_MAX_MS = 1000
 _BACKLOG = 1024
@@ -325,10 +333,9 @@ def _socket(
         (zmq.IPV6, 1),
         (zmq.LINGER, 0),
         (zmq.SNDHWM, high_water_mark),
-        (zmq.RCVHWM, high_water_mark),
+        (zmq.RCVHWM, 0 if kind == zmq.DEALER else high_water_mark),
         (zmq.MAXMSGSIZE, max_frame_bytes),
-        (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
-        (zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS),
+        *(_HEARTBEATS if kind == zmq.DEALER else _KEEPALIVE),
     ):
         socket.set(option, value)
     return socket
