@@ -78,9 +78,6 @@ def test_a_task_that_raises_has_been_heard(site, capfd):
         assert capfd.readouterr().out == "half a line"
 
 
-@pytest.mark.xfail(
-    strict=False, reason="known gap: what a process has read of its task's output and not sent dies with it"
-)
 @pytest.mark.parametrize("how", [3, "null", "abort"])
 def test_the_last_words_of_a_task_that_ends_its_process_arrive(site, capfd, how):
     with site.client() as client:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import psutil
 import pytest
@@ -174,7 +174,7 @@ def test_backlog_has_ten_workers_for_ten_long_tasks_and_few_for_very_many_short_
 
         most = 0
         mapped = ThreadPoolExecutor(1).submit(client.map, abs, range(-200_000, 0))
-        while not mapped.done():
+        while wait([mapped], timeout=0.02).not_done:
             most = max(most, len(workers_of(adapter)))
         assert mapped.result() == list(range(200_000, 0, -1))
         assert 1 <= most <= 2

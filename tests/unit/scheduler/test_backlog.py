@@ -72,6 +72,22 @@ def test_many_unknown_tasks_of_which_none_ends_for_a_while_all_count():
     assert bench.core.next_wakeup() is None
 
 
+def test_the_trial_begins_again_when_a_worker_has_the_first_of_them():
+    bench = Bench(BACKLOG)
+    client, adapter = bench.client(), bench.adapter(max_groups=-1)
+    client.submit(200)
+    bench.advance(TRIAL_SECONDS - 0.1)
+    adapter.obey()
+    bench.worker("W1", group="g-1")
+    bench.advance(TRIAL_SECONDS - 0.1)
+    assert len(adapter.wanted) == PROBES
+
+    bench.worker("W2", group="g-2")
+    bench.advance(0.2)
+
+    assert len(adapter.wanted) == 200
+
+
 def test_each_function_is_tried_for_itself():
     bench = Bench(BACKLOG)
     client, adapter = bench.client(), bench.adapter(max_groups=-1)

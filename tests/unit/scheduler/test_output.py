@@ -35,6 +35,31 @@ def test_output_of_workers_and_hosts_goes_to_its_client_alone(bench, sender):
     assert bench.effects.pairs() == [(b"A", written(b""))]
 
 
+def from_host(payload, position, *, stream=1, incarnation=1):
+    return m.TaskOutput(b"A", False, payload, stream, position, "W", incarnation)
+
+
+def test_of_what_a_dead_process_left_only_what_it_had_not_sent_goes_on(bench):
+    bench.w.say(m.TaskOutput(b"A", False, b"0123", 1, 0))
+    bench.w.say(m.TaskOutput(b"A", True, b"error", 1, 0))
+    bench.effects.take()
+    bench.say(b"H", from_host(b"012", 0))
+    bench.effects.assert_empty()
+    bench.say(b"H", from_host(b"3456", 3))
+    bench.say(b"H", from_host(b"78", 7))
+    bench.say(b"H", from_host(b"other", 0, stream=2))
+    bench.say(b"H", from_host(b"next", 0, incarnation=2))
+    assert [said.payload for said in bench.effects.take(m.TaskOutput)] == [b"456", b"78", b"other", b"next"]
+
+
+def test_what_a_process_sent_comes_too_late_when_its_host_has_spoken(bench):
+    bench.say(b"H", from_host(b"last words", 0))
+    bench.say(b"H", m.ProcessEnded("W", 1, "exit", 3, 0, 0, False, ""))
+    bench.effects.take()
+    bench.say(b"W", m.TaskOutput(b"A", False, b"last words", 1, 0))
+    assert bench.effects.take(m.TaskOutput) == []
+
+
 def test_output_for_a_client_that_is_gone_is_dropped(bench):
     bench.a.leave()
     bench.effects.take()

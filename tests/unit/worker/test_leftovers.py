@@ -6,7 +6,7 @@ import pytest
 
 from scaler_protocol.messages import TaskOutput
 from scaler_runtime.stderr_relay import TAIL_BYTES
-from scaler_worker.leftovers import CHUNK_BYTES, Leftovers, Tail
+from scaler_worker.leftovers import CHUNK_BYTES, KEPT_BYTES, Leftovers, Spool
 
 
 @pytest.fixture
@@ -19,35 +19,49 @@ def pipes():
         os.close(write)
 
 
-def test_much_is_sent_in_pieces(pipes):
+@pytest.fixture
+def left(pipes):
+    """Make what a process shares; gives (leftovers, spools, writing ends)."""
     reads, writes = pipes
-    tail = Tail()
-    leftovers = Leftovers(b"client", [*reads, tail.descriptor])
+    spools = [Spool(), Spool()]
+    leftovers = Leftovers(b"client", 7, [*reads, *(spool.descriptor for spool in spools)])
+    yield leftovers, spools, writes
+    leftovers.close()
+
+
+def said(is_error, payload, position):
+    return TaskOutput(b"client", is_error, payload, stream=7, position=position, worker_id="W", incarnation=2)
+
+
+def test_much_is_sent_in_pieces(left, pipes):
+    leftovers, spools, writes = left
     os.write(writes[0], b"x" * CHUNK_BYTES)
+    assert spools[0].fill(pipes[0][0], CHUNK_BYTES) == b"x" * CHUNK_BYTES
+    os.write(writes[0], b"z")
     os.write(writes[1], b"y" * 10)
-    messages, last = leftovers.take()
-    assert messages == [TaskOutput(b"client", False, b"x" * CHUNK_BYTES), TaskOutput(b"client", True, b"y" * 10)]
+    messages, last = leftovers.take("W", 2)
+    assert messages == [said(False, b"x" * CHUNK_BYTES, 0), said(False, b"z", CHUNK_BYTES), said(True, b"y" * 10, 0)]
     assert last is None
-    leftovers.close()
 
 
-def test_the_tail_is_bounded_and_has_what_came_last(pipes):
-    reads, writes = pipes
-    tail = Tail()
-    tail.set_active(is_active=True)
-    for number in range(5):
-        tail.add(b"%d" % number * TAIL_BYTES)
-    tail.add(b"last")
-    leftovers = Leftovers(b"client", [*reads, tail.descriptor])
-    os.write(writes[1], b"!")
-    assert leftovers.take()[1] == b"4" * (TAIL_BYTES - 5) + b"last!"
-    leftovers.close()
+def test_what_is_kept_is_bounded_and_has_what_came_last(left, pipes):
+    leftovers, spools, writes = left
+    spools[1].set_active(is_active=True)
+    count = 5 * KEPT_BYTES // CHUNK_BYTES
+    for number in range(count):
+        os.write(writes[1], b"%d" % (number % 10) * CHUNK_BYTES)
+        spools[1].fill(pipes[0][1], CHUNK_BYTES)
+    assert os.fstat(spools[1].descriptor).st_blocks * 512 <= 2 * KEPT_BYTES + 2 * CHUNK_BYTES
+    os.write(writes[1], b"last")
+    messages, tail = leftovers.take("W", 2)
+    assert messages[0].position == count * CHUNK_BYTES - KEPT_BYTES
+    assert sum(len(message.payload) for message in messages) == KEPT_BYTES + 4
+    assert b"\0" not in b"".join(message.payload for message in messages)
+    assert tail == b"%d" % ((count - 1) % 10) * (TAIL_BYTES - 4) + b"last"
 
 
-def test_a_process_that_wrote_nothing(pipes):
-    tail = Tail()
-    leftovers = Leftovers(b"client", [*pipes[0], tail.descriptor])
-    assert leftovers.take() == ([], None)
-    tail.set_active(is_active=True)
-    assert leftovers.take() == ([], b"")
-    leftovers.close()
+def test_a_process_that_wrote_nothing(left):
+    leftovers, spools, _ = left
+    assert leftovers.take("W", 2) == ([], None)
+    spools[1].set_active(is_active=True)
+    assert leftovers.take("W", 2) == ([], b"")

@@ -21,9 +21,9 @@ class Host:
         self.leftovers = []
 
     def hear(self, message, descriptors):
-        word, client_id = message
+        word, client_id, number = message
         assert word == STREAMING
-        self.leftovers.append(Leftovers(client_id, [os.dup(descriptor) for descriptor in descriptors]))
+        self.leftovers.append(Leftovers(client_id, number, [os.dup(descriptor) for descriptor in descriptors]))
 
 
 class Streaming:
@@ -223,20 +223,35 @@ def test_half_characters(data, half):
 
 def test_what_is_left_by_a_dead_process_is_found_by_its_host(streaming):
     streaming.output.enter(A)
-    os.write(2, b"read already, ")
-    streaming.turn()
+    os.write(2, "read already, €".encode()[:-1])
+    (sent,) = streaming.output.turn(1.0, has_room=True)
+    assert (sent.payload, sent.stream, sent.position) == (b"read already, ", 1, 0)
     os.write(1, b"unread")
-    os.write(2, b"last")
-    messages, tail = streaming.host.leftovers[0].take()
-    assert joined(messages) == {(A, 1): b"unread", (A, 2): b"last"}
-    assert tail == b"read already, last"
+    os.write(2, b"\xaclast")
+    messages, tail = streaming.host.leftovers[0].take("W", 3)
+    assert joined(messages) == {(A, 1): b"unread", (A, 2): "read already, €last".encode()}
+    assert [(m.worker_id, m.incarnation, m.stream, m.position) for m in messages] == [("W", 3, 1, 0)] * 2
+    assert tail == "read already, €last".encode()
+
+
+def test_what_is_said_has_its_place_in_the_stream(streaming):
+    streaming.output.enter(A)
+    places = []
+    for text in ("abc", "", "€uro", "d"):
+        os.write(1, text.encode())
+        places += [(said.stream, said.position) for said in streaming.output.drain()]
+    streaming.output.leave()
+    streaming.output.enter(B)
+    os.write(1, b"x")
+    assert places == [(1, 0), (1, 3), (1, 9)]
+    assert [(said.stream, said.position) for said in streaming.output.drain()] == [(2, 0)]
 
 
 def test_the_end_of_standard_error_is_elsewhere_once_tasks_write_no_more(streaming):
     streaming.output.enter(A)
     os.write(2, b"of a task")
     streaming.output.leave()
-    messages, tail = streaming.host.leftovers[0].take()
+    messages, tail = streaming.host.leftovers[0].take("W", 1)
     assert joined(messages) == {(A, 2): b"of a task"}
     assert tail is None
 

@@ -169,11 +169,19 @@ class TaskResults:
 
 @dataclass(slots=True)
 class TaskOutput:
-    """What a task wrote to its standard output, or error, for the terminal of its client."""
+    """What a task wrote to its standard output, or error, for the terminal of its client.
+
+    A host names the dead process (worker, incarnation) that has left it. The process may have sent some of that itself:
+    both count bytes from the beginning of the process's n-th `stream`.
+    """
 
     client_id: bytes
     is_error: bool
     payload: bytes
+    stream: int = 0
+    position: int = 0
+    worker_id: str = ""
+    incarnation: int = 0
 
 
 @dataclass(slots=True)

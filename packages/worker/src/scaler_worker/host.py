@@ -250,8 +250,8 @@ class WorkerHost:
                 worker.failure = cause
             case ("leaving", str(cause)):
                 worker.asked, worker.failure = PLANNED, cause
-            case (str(word), bytes(client_id)) if word == STREAMING:
-                worker.stream(client_id, descriptors)
+            case (str(word), bytes(client_id), int(number)) if word == STREAMING:
+                worker.stream(client_id, number, descriptors)
             case _:
                 _log.warning("worker %s said %r", worker.worker_id, message)
 

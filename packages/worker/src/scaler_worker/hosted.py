@@ -68,17 +68,17 @@ class Hosted:
         """The name of its process at the zygote."""
         return f"{self.worker_id} {self.incarnation}"
 
-    def stream(self, client_id: bytes, descriptors: Sequence[int]) -> None:
+    def stream(self, client_id: bytes, number: int, descriptors: Sequence[int]) -> None:
         """Keep what its process shares of the streams of a client; those of the client before it are let go."""
         if self.leftovers is not None:
             self.leftovers.close()
-        self.leftovers = Leftovers(client_id, descriptors)
+        self.leftovers = Leftovers(client_id, number, descriptors)
 
     def last_output(self) -> list[TaskOutput]:
-        """Return what its dead process had not sent, and add the end of it to `stderr`."""
+        """Return what its dead process may not have sent, and add the end of it to `stderr`."""
         if self.leftovers is None:
             return []
-        messages, tail = self.leftovers.take()
+        messages, tail = self.leftovers.take(self.worker_id, self.incarnation)
         self.leftovers.close()
         self.leftovers = None
         self.stderr += tail or b""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scaler_protocol.messages import TaskOutput
-from scaler_worker.leftovers import CHUNK_BYTES, STREAMING, Tail
+from scaler_worker.leftovers import CHUNK_BYTES, STREAMING, Spool
 
 MAX_UNSENT_BYTES: Final = 1 << 20
 """Nothing more is read while so many bytes are not acknowledged by the scheduler."""
@@ -39,6 +39,7 @@ class _Pipe:
     is_error: bool
     read: int
     write: int | None
+    spool: Spool
     carry: bytes = b""
     """The beginning of a character whose end is not there yet."""
 
@@ -48,8 +49,8 @@ class _Stream:
     """The pipes of a client's tasks. Read also after these: processes that they left behind may go on writing."""
 
     client_id: bytes
+    number: int
     pipes: list[_Pipe]
-    tail: Tail
     is_watched: bool = False
 
 
@@ -63,6 +64,7 @@ class Output:
         self._lock = threading.Lock()  # guards the list of streams
         self._streams: list[_Stream] = []
         self._current: _Stream | None = None  # whose writing ends are open
+        self._count = 0
         self._saved: list[int | None] = []  # what 1 and 2 were, while tasks write to pipes
         self._held: set[bytes] = set()
         self._has_room = threading.Event()
@@ -82,7 +84,7 @@ class Output:
         for pipe, descriptor in zip(stream.pipes, (_STDOUT, _STDERR), strict=True):
             if pipe.write is not None:
                 os.dup2(pipe.write, descriptor)
-        stream.tail.set_active(is_active=True)
+            pipe.spool.set_active(is_active=True)
 
     def leave(self) -> None:
         """Have it go again where it went before. Does nothing the second time."""
@@ -96,7 +98,8 @@ class Output:
                 os.dup2(saved, descriptor)
                 os.close(saved)
         self._saved = []
-        self._current.tail.set_active(is_active=False)
+        for pipe in self._current.pipes:
+            pipe.spool.set_active(is_active=False)
 
     def streamed(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return `fn` such that all that it wrote is in the pipes when it has ended, and that there is room again."""
@@ -115,8 +118,11 @@ class Output:
             if pipe.write is not None:
                 os.close(pipe.write)
                 pipe.write = None  # the IO thread reads on, to the end
-        stream = _Stream(client_id, [_new_pipe(is_error=False), _new_pipe(is_error=True)], Tail())
-        self._tell_host((STREAMING, client_id), [*(pipe.read for pipe in stream.pipes), stream.tail.descriptor])
+        self._count += 1
+        pipes = [_new_pipe(is_error=False), _new_pipe(is_error=True)]
+        stream = _Stream(client_id, self._count, pipes)
+        shared = [*(pipe.read for pipe in pipes), *(pipe.spool.descriptor for pipe in pipes)]
+        self._tell_host((STREAMING, client_id, stream.number), shared)
         with self._lock:
             self._streams.append(stream)
             self._current = stream
@@ -177,7 +183,6 @@ class Output:
     def _forget(self, stream: _Stream) -> None:
         with self._lock:
             self._streams.remove(stream)
-        stream.tail.close()
 
     def _watch(self, stream: _Stream, epoll: select.epoll, *, is_wanted: bool) -> None:
         """Be woken by what is written, or not."""
@@ -199,19 +204,15 @@ class Output:
         for pipe in list(stream.pipes):
             size = _waiting(pipe.read)
             while size > 0:
-                data = os.read(pipe.read, min(size, CHUNK_BYTES))
+                data = pipe.spool.fill(pipe.read, min(size, CHUNK_BYTES))
                 size -= len(data)
-                if pipe.is_error:
-                    stream.tail.add(data)
                 pipe.carry += data
-                end = len(pipe.carry) - (0 if is_whole and not size else len_of_half(pipe.carry))
-                messages.append(TaskOutput(stream.client_id, pipe.is_error, pipe.carry[:end]))
-                pipe.carry = pipe.carry[end:]
-            if pipe.carry and is_whole:
-                messages.append(TaskOutput(stream.client_id, pipe.is_error, pipe.carry))
-                pipe.carry = b""
+                half = 0 if is_whole and not size else len_of_half(pipe.carry)
+                messages.append(_take(stream, pipe, len(pipe.carry) - half))
+            if is_whole:
+                messages.append(_take(stream, pipe, len(pipe.carry)))
             if pipe.write is None and self._is_over(pipe):
-                messages.append(TaskOutput(stream.client_id, pipe.is_error, pipe.carry))
+                messages.append(_take(stream, pipe, len(pipe.carry)))
                 stream.pipes.remove(pipe)
         return [message for message in messages if message.payload]
 
@@ -225,7 +226,15 @@ class Output:
             with suppress(FileNotFoundError):  # it is not watched
                 self._epoll.unregister(pipe.read)
         os.close(pipe.read)
+        pipe.spool.close()
         return True
+
+
+def _take(stream: _Stream, pipe: _Pipe, size: int) -> TaskOutput:
+    """Return the next bytes of a pipe, of those that have been read."""
+    position = pipe.spool.position - len(pipe.carry)
+    payload, pipe.carry = pipe.carry[:size], pipe.carry[size:]
+    return TaskOutput(stream.client_id, pipe.is_error, payload, stream=stream.number, position=position)
 
 
 def flush_streams() -> None:
@@ -251,7 +260,7 @@ def len_of_half(data: bytes) -> int:
 def _new_pipe(*, is_error: bool) -> _Pipe:
     read, write = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(read, False)
-    return _Pipe(is_error, read, write)
+    return _Pipe(is_error, read, write, Spool())
 
 
 def _save(descriptor: int) -> int | None:

@@ -142,6 +142,10 @@ struct TaskResults {
 struct TaskOutput {
   clientId @0 :Data;            # empty on the way to the client
   isError  @1 :Bool;            # standard error, not standard output
+  stream   @2 :UInt32;          # counts the streams of a process: one begins whenever another client's tasks do
+  position @3 :UInt64;          # bytes of the stream before these
+  workerId @4 :Text;            # from a host: of the dead process that has left this, maybe partly sent by itself
+  incarnation @5 :UInt32;
 }
 
 struct HoldOutput {

@@ -2,7 +2,10 @@
 
 Of a function that has never run only a few tasks count at first: the client may be in the middle of submitting very
 many short ones. A moment later all count, unless they are many: then the first results will tell, or a while without.
+That while begins again when a worker has the first of them.
 """
+
+from dataclasses import dataclass
 
 from scaler_scheduler.core.state import Function, State
 
@@ -14,32 +17,41 @@ TRIAL_SECONDS = 1.0
 """The trial of more than MANY_TASKS; that of fewer lasts MOMENT_SECONDS."""
 
 
+@dataclass(slots=True)
+class _Trial:
+    since: float
+    has_worker: bool = False
+
+
 class Backlog:
     """See the module. `trial_end` is when more tasks count, if no result comes before."""
 
     def __init__(self, state: State) -> None:
         self.trial_end: float | None = None
         self._state = state
-        self._unknown_since: dict[Function, float] = {}
+        self._trials: dict[Function, _Trial] = {}
 
     def measure(self, now: float) -> tuple[float, int]:
         """Return the seconds of the tasks of known duration, and how many tasks of unknown duration count."""
         seconds, tasks = 0.0, 0
-        unknown: dict[Function, float] = {}
+        trials: dict[Function, _Trial] = {}
         ends: list[float] = []
         for function in self._state.busy:
             each = self._state.durations.of(function.function_id)
             if each is not None:
                 seconds += function.unfinished * each
                 continue
-            since = unknown[function] = self._unknown_since.get(function, now)
-            end = since + (TRIAL_SECONDS if function.unfinished > MANY_TASKS else MOMENT_SECONDS)
+            trial = trials[function] = self._trials.get(function) or _Trial(now)
+            lasts = TRIAL_SECONDS if function.unfinished > MANY_TASKS else MOMENT_SECONDS
+            if function.workers and not trial.has_worker and now < trial.since + lasts:
+                trial.since, trial.has_worker = now, True
+            end = trial.since + lasts
             if function.unfinished <= PROBES or now >= end:
                 tasks += function.unfinished
             else:
                 tasks += PROBES
                 ends.append(end)
-        self._unknown_since = unknown
+        self._trials = trials
         self.trial_end = min(ends, default=None)
         return seconds, tasks
 
@@ -49,4 +61,4 @@ class Backlog:
 
     def forget(self) -> None:
         """Take note that nobody asks any more."""
-        self._unknown_since, self.trial_end = {}, None
+        self._trials, self.trial_end = {}, None

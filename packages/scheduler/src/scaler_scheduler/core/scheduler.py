@@ -194,6 +194,7 @@ class SchedulerCore:
 
     def on_process_ended(self, peer: c.Peer, message: m.ProcessEnded, now: float) -> None:
         self._workers.on_process_ended(self.state.hosts[peer], message)
+        self._output.end(message.worker_id, message.incarnation)
 
     def on_adapter_report(self, peer: c.Peer, message: m.AdapterReport, now: float) -> None:
         self._adapters.on_report(peer, message, now)
