@@ -67,6 +67,21 @@ def pid_after(seconds):
     return os.getpid()
 
 
+def pid_when_open(folder):
+    """Say that a task has begun, and go on when all have that are to run at the same time."""
+    (folder / f"began-{os.getpid()}").touch()
+    wait_until((folder / "open").exists)
+    return os.getpid()
+
+
+def pids_of_as_many(client, folder, tasks):
+    """Return the pids of workers that ran so many tasks at the same time, each its own."""
+    futures = [client.submit(pid_when_open, folder) for _ in range(tasks)]
+    wait_until(lambda: len(list(folder.glob("began-*"))) == tasks)
+    (folder / "open").touch()
+    return {future.result() for future in futures}
+
+
 def workers_of(adapter):
     """Return the pids of an adapter's workers: the children of its zygote."""
     zygotes = [process for process in adapter.tree() if parent_of(process) == adapter.process.pid]
@@ -119,18 +134,19 @@ def test_tasks_run_where_their_capabilities_are_and_no_adapter_exceeds_its_limit
         wait_until(lambda: not any(workers_of(adapter) for adapter in adapters.values()))
 
 
-def test_a_primary_adapter_has_its_worker_always_and_a_secondary_one_follows_the_tasks():
+def test_a_primary_adapter_has_its_worker_always_and_a_secondary_one_follows_the_tasks(tmp_path):
     with (
-        scheduler(policy="allocate=even_load; scaling=fixed_elastic(upper=1,cooldown=0.5)") as (_, address),
+        scheduler(policy="allocate=even_load; scaling=fixed_elastic(upper=1,cooldown=0.5)") as (command, address),
         running("scaler_adapter_native", address, "-mw", 1) as primary,
         running("scaler_adapter_native", address, "-mw", 3) as secondary,
         Client(address) as client,
     ):
+        wait_until(lambda: sum("joined: capacity" in line for line in command.lines) == 2)
         wait_until(lambda: workers_of(primary))
         (always,) = workers_of(primary)
         assert workers_of(secondary) == set()
 
-        pids = {future.result() for future in [client.submit(pid_after, 0.5) for _ in range(4)]}
+        pids = pids_of_as_many(client, tmp_path, 4)
         assert always in pids
         assert len(pids) == 4
         wait_until(lambda: not workers_of(secondary))
@@ -141,7 +157,7 @@ def test_a_primary_adapter_has_its_worker_always_and_a_secondary_one_follows_the
         assert workers_of(secondary) == set()
 
 
-def test_a_fixed_adapter_is_seen_but_never_scaled_and_its_workers_count():
+def test_a_fixed_adapter_is_seen_but_never_scaled_and_its_workers_count(tmp_path):
     with (
         scheduler(policy="allocate=even_load; scaling=vanilla(upper=1,cooldown=0)") as (command, address),
         running("scaler_adapter_fixed_native", address, "-mw", 2) as fixed,
@@ -153,9 +169,9 @@ def test_a_fixed_adapter_is_seen_but_never_scaled_and_its_workers_count():
         wait_until(lambda: sum("is ready" in line for line in command.lines) == 2)
         own = workers_of(fixed)
 
-        futures = [client.submit(pid_after, 0.3) for _ in range(5)]
-        wait_until(lambda: len(workers_of(elastic)) == 3)
-        assert len({future.result() for future in futures}) == 5
+        pids = pids_of_as_many(client, tmp_path, 5)
+        assert own < pids
+        assert len(pids) == 5
         command.wait_for_line("draining worker group")
         wait_until(lambda: not workers_of(elastic))
 
@@ -163,13 +179,13 @@ def test_a_fixed_adapter_is_seen_but_never_scaled_and_its_workers_count():
         assert not any("draining" in line and "FIX" in line for line in command.lines)
 
 
-def test_backlog_has_ten_workers_for_ten_long_tasks_and_few_for_very_many_short_ones():
+def test_backlog_has_ten_workers_for_ten_long_tasks_and_few_for_very_many_short_ones(tmp_path):
     with (
         scheduler(policy="allocate=even_load; scaling=backlog(target=1,cooldown=0.5)") as (_, address),
         running("scaler_adapter_native", address, "-mw", 12) as adapter,
         Client(address) as client,
     ):
-        assert len({future.result() for future in [client.submit(pid_after, 1.0) for _ in range(10)]}) == 10
+        assert len(pids_of_as_many(client, tmp_path, 10)) == 10
         wait_until(lambda: not workers_of(adapter))
 
         most = 0

@@ -1,6 +1,6 @@
 """Seconds of unfinished work, and what tasks of unknown duration count as."""
 
-from scaler_scheduler.core.backlog import MANY_TASKS, MOMENT_SECONDS, PROBES, TRIAL_SECONDS
+from scaler_scheduler.core.backlog import MANY_TASKS, MOMENT_SECONDS, PROBES, TRIAL_SECONDS, TRUSTED_SECONDS
 from tests.unit.scheduler.builders import Bench, learn
 
 BACKLOG = "allocate=even_load; scaling=backlog(target=1,cooldown=5)"
@@ -57,6 +57,37 @@ def test_of_many_unknown_tasks_some_are_tried_first_and_their_results_tell():
     bench.advance(TRIAL_SECONDS + 1.0)
 
     assert len(adapter.wanted) == PROBES
+
+
+def test_many_tasks_are_judged_by_the_first_when_enough_was_measured():
+    bench = Bench(BACKLOG)
+    client, adapter = bench.client(), bench.adapter(max_groups=-1)
+    client.submit(1000)
+    bench.advance(0.1)
+    adapter.obey()
+    worker = bench.worker("W1", group="g-1")
+
+    worker.complete(seconds=TRUSTED_SECONDS * 0.9)  # maybe held up
+    bench.advance(0.1)
+    assert len(adapter.wanted) == PROBES
+
+    worker.complete(seconds=TRUSTED_SECONDS * 0.9)
+    bench.advance(0.1)
+    assert 80 <= len(adapter.wanted) <= 90
+
+
+def test_many_tasks_of_which_little_was_measured_are_judged_by_that_after_a_while():
+    bench = Bench(BACKLOG)
+    client, adapter = bench.client(), bench.adapter(max_groups=-1)
+    client.submit(1000)
+    adapter.obey()
+    worker = bench.worker("W1", group="g-1")
+    worker.complete(seconds=0.01)
+    assert len(adapter.wanted) == PROBES
+
+    bench.advance(TRIAL_SECONDS + 0.1)
+
+    assert 9 <= len(adapter.wanted) <= 10
 
 
 def test_many_unknown_tasks_of_which_none_ends_for_a_while_all_count():

@@ -1,8 +1,8 @@
 """How much work is unfinished, in seconds as far as durations are known, for the scaling policies.
 
 Of a function that has never run only a few tasks count at first: the client may be in the middle of submitting very
-many short ones. A moment later all count, unless they are many: then the first results will tell, or a while without.
-That while begins again when a worker has the first of them.
+many short ones. A moment later all count, unless they are many: then what was measured of the first will tell, as soon
+as it is enough to go by, or a while without. That while begins again when a worker has the first of them.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ PROBES = 2
 """So many tasks of a function on trial count."""
 MOMENT_SECONDS = 0.02
 MANY_TASKS = 64
+TRUSTED_SECONDS = 0.1
+"""Measured in all, before many tasks are judged by it: one that was held up for some milliseconds is no measure."""
 TRIAL_SECONDS = 1.0
 """The trial of more than MANY_TASKS; that of fewer lasts MOMENT_SECONDS."""
 
@@ -37,16 +39,18 @@ class Backlog:
         trials: dict[Function, _Trial] = {}
         ends: list[float] = []
         for function in self._state.busy:
-            each = self._state.durations.of(function.function_id)
-            if each is not None:
-                seconds += function.unfinished * each
+            known = self._state.durations.average_of(function.function_id)
+            if known is not None and (known[1] >= TRUSTED_SECONDS or function.unfinished <= MANY_TASKS):
+                seconds += function.unfinished * known[0]
                 continue
             trial = trials[function] = self._trials.get(function) or _Trial(now)
             lasts = TRIAL_SECONDS if function.unfinished > MANY_TASKS else MOMENT_SECONDS
             if function.workers and not trial.has_worker and now < trial.since + lasts:
                 trial.since, trial.has_worker = now, True
             end = trial.since + lasts
-            if function.unfinished <= PROBES or now >= end:
+            if known is not None and now >= end:
+                seconds += function.unfinished * known[0]
+            elif function.unfinished <= PROBES or now >= end:
                 tasks += function.unfinished
             else:
                 tasks += PROBES
