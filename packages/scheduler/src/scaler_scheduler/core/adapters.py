@@ -144,14 +144,14 @@ class Adapters:
     def _drain_workers(self, group: Group) -> None:
         for worker in self.workers_of(group):
             if not worker.draining:
-                self._dispatch.drain(worker)
+                self._dispatch.holdings.drain(worker)
 
     def _undrain_workers(self, group: Group) -> None:
         """Let the group's workers take part again, but for those whose host is about to end."""
         for worker in self.workers_of(group):
             host = self._state.hosts.get(worker.host)
             if host is None or worker.worker_id not in host.draining:
-                self._dispatch.undrain(worker)
+                self._dispatch.holdings.undrain(worker)
 
     def _note_registered(self, adapter: Adapter, group: Group, now: float) -> None:
         if group.registered or len(self.workers_of(group)) < max(1, adapter.report.workers_per_group):

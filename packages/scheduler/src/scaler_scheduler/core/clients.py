@@ -86,7 +86,7 @@ class Clients:
         function = client.functions.get(batch.function_id)
         if function is None:
             text = "the scheduler does not know the function of this task"
-            self._dispatch.answer(client, batch.batch_id, range(batch.count), Status.REFUSED, text)
+            self._dispatch.outcomes.answer(client, batch.batch_id, range(batch.count), Status.REFUSED, text)
             return
         if batch.capabilities and not self._settings.policies.allocate.heeds_capabilities:
             self.hint(client, "capabilities ignored", CAPABILITIES_IGNORED)
@@ -96,7 +96,7 @@ class Clients:
         accepted = self._admitted(batch)
         self._dispatch.submit(client, batch, function, accepted)
         if accepted < batch.count:
-            self._dispatch.answer(
+            self._dispatch.outcomes.answer(
                 client, batch.batch_id, range(accepted, batch.count), Status.REFUSED, self._full_text()
             )
 
@@ -158,19 +158,21 @@ class Clients:
         del client.functions[function.function_id]
         client.function_bytes -= len(function.payload)
         function.clients.discard(client.peer)
-        self._dispatch.release(function)
+        self._dispatch.outcomes.release(function)
 
     def _submit_linked(self, client: Client, batch: m.SubmitBatch, function: Function) -> None:
         """Take in a batch whose tasks wait for others, or a part of a graph. Only ready tasks may be too many."""
         if batch.graph and not self._is_graph_accepted(client, batch):
-            self._dispatch.answer(client, batch.batch_id, range(batch.count), Status.REFUSED, self._full_text())
+            self._dispatch.outcomes.answer(
+                client, batch.batch_id, range(batch.count), Status.REFUSED, self._full_text()
+            )
             return
         links = None
         if batch.dependency_counts:
             client.recent = client.recent or Recent()
             links = dependencies.resolve(client, batch, unfinished(batch))
             if links is None:
-                self._dispatch.answer(client, batch.batch_id, range(batch.count), Status.DEPENDENCY_OVER, "")
+                self._dispatch.outcomes.answer(client, batch.batch_id, range(batch.count), Status.DEPENDENCY_OVER, "")
                 return
         room = self._room(batch)
         self._dispatch.submit(client, batch, function, batch.count, links)

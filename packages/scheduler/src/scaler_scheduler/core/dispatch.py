@@ -3,29 +3,26 @@
 Decides how many tasks a slice has by time, never by the number the client packed together.
 """
 
-from collections.abc import Iterable
-from contextlib import suppress
 from itertools import accumulate
 
-from scaler_protocol.batch import F64, RESULTS, U8, U32, U64, Status, column, covering, numbers, offsets, unpack_stored
+from scaler_protocol.batch import F64, U32, U64, Status, covering, numbers, offsets
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.messages import (
     ANY_TASK,
     AssignSlice,
     DefineFunction,
     EndTask,
-    ForgetFunctions,
-    RecallSlices,
     SlicesReturned,
     SubmitBatch,
     TaskResults,
 )
 from scaler_scheduler.core import dependencies
 from scaler_scheduler.core.balance import Balance
+from scaler_scheduler.core.holdings import Holdings
 from scaler_scheduler.core.hungry import room
 from scaler_scheduler.core.lanes import Lanes
-from scaler_scheduler.core.links import Links, Outcome, Span
-from scaler_scheduler.core.recent import runs_of
+from scaler_scheduler.core.links import Links
+from scaler_scheduler.core.outcomes import Outcomes
 from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State, Worker
 from scaler_scheduler.policies.allocate import AllocationPolicy
 
@@ -43,8 +40,10 @@ class Dispatch:
         self._state = state
         self._counts = state.counts
         self._out = out
-        self.lanes = Lanes(allocate)
         self._balance = balance
+        self.lanes = Lanes(allocate)
+        self.outcomes = Outcomes(state, out, self.lanes)
+        self.holdings = Holdings(state, out, self.lanes, balance)
 
     # ---- batches
 
@@ -77,9 +76,9 @@ class Dispatch:
             dependencies.attach(batch)
             ready = links.complete(ready)
         for start, stop in ready:
-            self._make_ready(batch, start, stop)
+            self.outcomes.make_ready(batch, start, stop)
         if links is not None:
-            self._end_failed(batch, links)
+            self.outcomes.end_failed(batch, links)
 
     def refuse(self, batch: Batch, after: int, text: str) -> None:
         """Answer for all but the first `after` ready tasks of a new batch: they shall not run after all."""
@@ -89,7 +88,7 @@ class Dispatch:
             kept -= low - start
             for span in batch.lane.ready.remove(batch, low, stop):
                 self._counts.inactive -= span[1] - span[0]
-                self._end_ready(batch, *span, Status.REFUSED, text)
+                self.outcomes.end_ready(batch, *span, Status.REFUSED, text)
 
     def abandon(self, batch: Batch, *, force: bool) -> None:
         """Drop a batch: what is ready at once, what is queued on workers by recall.
@@ -99,17 +98,17 @@ class Dispatch:
         batch.lane.ready.remove(batch, 0, batch.submitted.count)
         batch.abandoned = True
         self._counts.canceled += batch.unfinished
-        self._count_unfinished(batch, batch.waiting - batch.unfinished)
+        self.outcomes.count_unfinished(batch, batch.waiting - batch.unfinished)
         for task in list(batch.links.missing) if batch.links is not None else ():
             dependencies.drop(batch, task)
         batch.links = None
-        self._end_dependents(batch, list(batch.awaited), Status.CANCELLED, b"")
-        self._close_batch(batch)
+        self.outcomes.end_dependents(batch, list(batch.awaited), Status.CANCELLED, b"")
+        self.outcomes.close_batch(batch)
         batch.forced = force
         held = [piece for piece in batch.slices.values() if piece.is_held]
         for worker in {piece.worker: None for piece in held}:
             mine = [piece for piece in held if piece.worker is worker and not piece.recalling]
-            self._recall(worker, [(piece, piece.next) for piece in mine])
+            self.holdings.recall(worker, [(piece, piece.next) for piece in mine])
         for piece in held if force else ():
             self._end_task(piece, ANY_TASK)
 
@@ -119,10 +118,10 @@ class Dispatch:
         if batch.links is not None:
             waiting = batch.links.waiting(start, stop)
             unknown -= len(waiting)
-            self._end_waiting(batch, waiting, Status.CANCELLED, b"")
+            self.outcomes.end_waiting(batch, waiting, Status.CANCELLED, b"")
         for low, high in batch.lane.ready.remove(batch, start, stop):
             unknown -= high - low
-            self._end_ready(batch, low, high, Status.CANCELLED, "")
+            self.outcomes.end_ready(batch, low, high, Status.CANCELLED, "")
         for piece in list(batch.slices.values()):
             if piece.next < stop and piece.stop > start:
                 held = range(max(start, piece.next), min(stop, piece.stop))
@@ -166,11 +165,11 @@ class Dispatch:
         piece = Slice(self._state.first_slice_id + self._state.slice_count, batch, worker, start, stop, task_seconds)
         batch.lane.ready.take(batch, min(stop, end) - start, (stop - start) * task_seconds)
         if stop > end:
-            self._take_ahead(batch, end, stop)
+            self.outcomes.take_ahead(batch, end, stop)
         self._counts.running += stop - start
         worker.slices[piece.slice_id] = piece
         batch.slices[piece.slice_id] = piece
-        self._change_load(worker, stop - start, task_seconds)
+        self.holdings.change_load(worker, stop - start, task_seconds)
         assigned = AssignSlice(
             slice_id=piece.slice_id,
             client_id=batch.client.peer,
@@ -214,18 +213,18 @@ class Dispatch:
         piece = Slice(slice_id, batch, worker, start, stop, task_seconds)
         batch.lane.ready.remove(batch, start, stop)
         if stop > inside[0][1]:
-            self._take_ahead(batch, inside[0][1], stop)
+            self.outcomes.take_ahead(batch, inside[0][1], stop)
         self._counts.running += stop - start
         worker.slices[slice_id] = batch.slices[slice_id] = piece
         worker.begun = piece
-        self._change_load(worker, stop - start, task_seconds)
+        self.holdings.change_load(worker, stop - start, task_seconds)
         return piece
 
     def disown(self, piece: Slice) -> None:
         """Run the rest of a slice elsewhere; what its worker says of it is dropped."""
         rest = piece.stop - piece.next
-        self._close_slice(piece)
-        self._change_load(piece.worker, -rest, piece.task_seconds)
+        self.holdings.close_slice(piece)
+        self.holdings.change_load(piece.worker, -rest, piece.task_seconds)
         self._requeue(piece.batch, piece.next, piece.stop)
 
     def _define(self, worker: Worker, function: Function) -> None:
@@ -240,7 +239,7 @@ class Dispatch:
         """Pass results on to their client. Results of a slice that was given up are late: dropped."""
         piece = worker.slices.get(results.slice_id)
         if piece is None:
-            self.drop(results)
+            self.outcomes.drop(results)
             return
         starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
         first, done = piece.next, sum(counts)
@@ -255,127 +254,22 @@ class Dispatch:
         self._state.durations.add(batch.function.function_id, sum(numbers(F64, results.durations)), done)
         worker.begun = piece
         if piece.next == piece.stop:
-            self._close_slice(piece)
-        self._change_load(worker, -done, piece.task_seconds)
+            self.holdings.close_slice(piece)
+        self.holdings.change_load(worker, -done, piece.task_seconds)
         if batch.abandoned:
-            self.drop(results)
+            self.outcomes.drop(results)
             return
         self._counts.add_results(results.statuses, counts, done)
         if batch.cancelling:
             batch.cancelling.difference_update(range(first, first + done))
         results.slice_id = 0
         results.client_id = b""
-        self._deliver(batch.client, results)
+        self.outcomes.deliver(batch.client, results)
         if batch.awaited:
-            self._pass_on(batch, results)
+            self.outcomes.pass_on(batch, results)
         if batch.links is not None:
             dependencies.over(batch, first, first + done)
-        self._finish(batch, done)
-
-    def drop(self, results: TaskResults) -> None:
-        """Have removed what nobody will hear of."""
-        if Status.STORED not in results.statuses:
-            return
-        keys: list[bytes] = []
-        for run in runs_of(results):
-            if run.status == Status.STORED:
-                with suppress(ProtocolError):  # it names nothing, and the message is over anyway
-                    keys.append(unpack_stored(run.payload)[1])
-        self._out.delete_objects(keys)
-
-    def answer(self, client: Client, batch_id: int, tasks: range, status: Status, text: str) -> None:
-        """Answer tasks in the scheduler's own name."""
-        self._answer(client, batch_id, [(tasks.start, tasks.stop)], status, text.encode())
-
-    def _answer(self, client: Client, batch_id: int, spans: list[Span], status: int, payload: bytes) -> None:
-        self._deliver(
-            client,
-            TaskResults(
-                slice_id=0,
-                client_id=b"",
-                batch_id=batch_id,
-                starts=column(U32, [start for start, _ in spans]),
-                counts=column(U32, [stop - start for start, stop in spans]),
-                statuses=column(U8, [status] * len(spans)),
-                sizes=column(U32, [len(payload)] * len(spans)),
-                durations=column(F64, [0.0] * len(spans)),
-                payload=payload * len(spans),
-            ),
-        )
-
-    def _deliver(self, client: Client, results: TaskResults) -> None:
-        self._out.send(client.peer, results)
-        if client.recent is not None:
-            client.recent.add(results)
-
-    # ---- tasks that wait for results
-
-    def _make_ready(self, batch: Batch, start: int, stop: int) -> None:
-        self._count_unfinished(batch, stop - start)
-        batch.lane.ready.add(batch, start, stop)
-
-    def _take_ahead(self, batch: Batch, start: int, stop: int) -> None:
-        """Take note that a slice has waiting tasks too, whose results it makes itself."""
-        if batch.links is not None:
-            batch.links.ahead.update(range(start, stop))
-            self._count_unfinished(batch, stop - start)
-
-    def _put_back(self, batch: Batch, links: Links, tasks: Iterable[int]) -> None:
-        """Let tasks wait again that were ahead in a slice."""
-        ahead = links.ahead.intersection(tasks)
-        links.ahead -= ahead
-        self._count_unfinished(batch, -len(ahead))
-
-    def _pass_on(self, batch: Batch, results: TaskResults) -> None:
-        """Bring outcomes to the tasks that wait for them."""
-        for run in runs_of(results):
-            tasks = dependencies.awaited_of(batch, run.start, run.stop)
-            if not tasks:
-                continue
-            if run.status not in RESULTS:
-                self._end_dependents(batch, tasks, run.status, run.payload)
-                continue
-            for dependent, task in dependencies.succeeded(batch, tasks, run):
-                self._make_ready(dependent, task, task + 1)
-
-    def _end_failed(self, batch: Batch, links: Links) -> None:
-        """End the tasks of a new batch that wait for what has failed."""
-        failed, links.failed = links.failed, {}
-        for task, outcome in failed.items():
-            if task in links.missing:
-                self._end_waiting(batch, [task], outcome.status, outcome.run)
-
-    def _end_waiting(self, batch: Batch, tasks: list[int], status: int, payload: bytes) -> None:
-        """End tasks that wait, without a result, and whatever waits for them."""
-        for task in tasks:
-            dependencies.drop(batch, task)
-        dependents = dependencies.failed(batch, tasks, Outcome(status, 0, payload))
-        if tasks:
-            self._close_waiting(batch, tasks, status, payload)
-        for dependent, doomed in dependents.items():
-            self._close_waiting(dependent, doomed, status, payload)
-
-    def _end_dependents(self, batch: Batch, tasks: Iterable[int], status: int, payload: bytes) -> None:
-        """End whatever waits for tasks that have ended without a result, as these have."""
-        for dependent, doomed in dependencies.failed(batch, tasks, Outcome(status, 0, payload)).items():
-            self._close_waiting(dependent, doomed, status, payload)
-
-    def _close_waiting(self, batch: Batch, tasks: list[int], status: int, payload: bytes) -> None:
-        self._counts.add_ended(status, len(tasks))
-        self._answer(batch.client, batch.submitted.batch_id, dependencies.spans_of(tasks), status, payload)
-        batch.unfinished -= len(tasks)
-        if batch.unfinished == 0:
-            self._close_batch(batch)
-
-    def _end_ready(self, batch: Batch, start: int, stop: int, status: Status, text: str) -> None:
-        """End tasks that are in no slice, and not ready any more, without a result."""
-        self._counts.add_ended(status, stop - start)
-        self.answer(batch.client, batch.submitted.batch_id, range(start, stop), status, text)
-        if batch.awaited:
-            self._end_dependents(batch, dependencies.awaited_of(batch, start, stop), status, text.encode())
-        if batch.links is not None:
-            batch.links.forget(start, stop)
-        self._finish(batch, stop - start)
+        self.outcomes.finish(batch, done)
 
     # ---- losses
 
@@ -389,7 +283,7 @@ class Dispatch:
         del piece.batch.slices[piece.slice_id]
         self._requeue(piece.batch, piece.next, task)
         self._requeue(piece.batch, task + 1, piece.stop)
-        self._fail(piece.batch, task, status, text)
+        self.outcomes.fail(piece.batch, task, status, text)
 
     def on_returned(self, worker: Worker, returned: SlicesReturned) -> None:
         """Take back what a worker has not begun. What is said of slices that were given up is late: dropped."""
@@ -405,12 +299,12 @@ class Dispatch:
 
     def _take_back(self, piece: Slice, limit: int) -> None:
         worker, stop = piece.worker, piece.stop
-        self._end_recall(piece)
+        self.holdings.end_recall(piece)
         if limit < stop:
             piece.stop = limit
             if piece.next == limit:
-                self._close_slice(piece)
-            self._change_load(worker, limit - stop, piece.task_seconds)
+                self.holdings.close_slice(piece)
+            self.holdings.change_load(worker, limit - stop, piece.task_seconds)
             self._requeue(piece.batch, limit, stop)
         if piece.next == piece.stop:
             return
@@ -429,36 +323,25 @@ class Dispatch:
             return
         for task in doomed:
             batch.lane.ready.add(batch, start, task)
-            self._fail(batch, task, Status.CANCELLED, "")
+            self.outcomes.fail(batch, task, Status.CANCELLED, "")
             start = task + 1
         batch.lane.ready.add(batch, start, stop)
 
     def _requeue_linked(self, batch: Batch, links: Links, tasks: range, doomed: list[int]) -> None:
         """Do the same where tasks wait for results: those that were ahead of them wait again, or end as these did."""
         ahead = links.ahead.intersection(tasks)
-        self._put_back(batch, links, ahead)
+        self.outcomes.put_back(batch, links, ahead)
         lost = {task: links.failed.pop(task) for task in sorted(ahead) if task in links.failed}
         for low, high in links.complete(dependencies.spans_of(set(tasks).difference(doomed))):
             batch.lane.ready.add(batch, low, high)
         for task in [task for task in doomed if task not in links.missing]:
-            self._fail(batch, task, Status.CANCELLED, "")
+            self.outcomes.fail(batch, task, Status.CANCELLED, "")
         for task in doomed:
             if task in links.missing:
-                self._fail(batch, task, Status.CANCELLED, "")
+                self.outcomes.fail(batch, task, Status.CANCELLED, "")
         for task, outcome in lost.items():
             if task in links.missing:
-                self._end_waiting(batch, [task], outcome.status, outcome.run)
-
-    def _fail(self, batch: Batch, task: int, status: Status, text: str) -> None:
-        """End one task, which is in no slice and not ready, without a result."""
-        if batch.abandoned:
-            return
-        batch.cancelling.discard(task)
-        if batch.links is not None and task in batch.links.missing:
-            self._put_back(batch, batch.links, (task,))
-            self._end_waiting(batch, [task], status, text.encode())
-        else:
-            self._end_ready(batch, task, task + 1, status, text)
+                self.outcomes.end_waiting(batch, [task], outcome.status, outcome.run)
 
     def _pursue(self, piece: Slice, asked: int | None) -> None:
         """Go on with taking back what of a slice shall not run on its worker, or not at all.
@@ -476,157 +359,11 @@ class Dispatch:
             elif piece.stop - 1 in doomed:
                 self._end_task(piece, piece.stop - 1)
         elif unwanted or doomed:
-            self._recall(piece.worker, [(piece, piece.next if unwanted else min(doomed))])
+            self.holdings.recall(piece.worker, [(piece, piece.next if unwanted else min(doomed))])
 
     def _end_task(self, piece: Slice, task: int) -> None:
         worker = piece.worker
         self._out.send(worker.host, EndTask(worker.worker_id, worker.incarnation, piece.slice_id, task))
-
-    def _finish(self, batch: Batch, tasks: int) -> None:
-        batch.unfinished -= tasks
-        self._count_unfinished(batch, -tasks)
-        if batch.unfinished == 0:
-            self._close_batch(batch)
-
-    def _count_unfinished(self, batch: Batch, tasks: int) -> None:
-        function = batch.function
-        self._state.unfinished_tasks += tasks
-        batch.lane.unfinished += tasks
-        function.unfinished += tasks
-        if function.unfinished:
-            self._state.busy[function] = None
-        else:
-            self._state.busy.pop(function, None)
-
-    def _close_batch(self, batch: Batch) -> None:
-        del batch.client.batches[batch.submitted.batch_id]
-        batch.client.held_tasks -= batch.submitted.count
-        batch.client.held_bytes -= len(batch.submitted.payload)
-        self._state.note_home(batch.client)
-        self.lanes.leave(batch)
-        batch.function.batches -= 1
-        self.release(batch.function)
-
-    def release(self, function: Function) -> None:
-        """Forget a function that neither a client nor a batch can use any more."""
-        if function.clients or function.batches or self._state.functions.pop(function.function_id, None) is None:
-            return
-        self._state.durations.forget(function.function_id)
-        for worker in function.workers:
-            del worker.functions[function]
-            self._out.send(worker.peer, ForgetFunctions([function.function_id]))
-        function.workers.clear()
-
-    def _close_slice(self, piece: Slice) -> None:
-        self._end_recall(piece)
-        if piece.worker.begun is piece:
-            piece.worker.begun = None
-        del piece.worker.slices[piece.slice_id]
-        del piece.batch.slices[piece.slice_id]
-
-    def _end_recall(self, piece: Slice) -> None:
-        if piece.recalling:
-            piece.recalling = False
-            piece.worker.recalls -= 1
-            self._balance.recalls -= 1
-            if piece.worker.blocked:
-                self._state.restless[piece.worker] = None
-
-    # ---- workers come, change and go
-
-    def update(self, worker: Worker) -> None:
-        """Take note of a worker that has come or whose state has changed."""
-        if worker.clients or worker.lender or worker.blocked:
-            self._state.restless[worker] = None
-        self.lanes.update(worker)
-        self._balance.note(worker)
-
-    def give_up(self, worker: Worker) -> list[Slice]:
-        """Take everything a worker holds, which the caller makes ready again or fails; the worker stays."""
-        held = list(worker.slices.values())
-        for piece in held:
-            self._end_recall(piece)
-            piece.is_held = False
-        worker.slices.clear()
-        worker.begun = None
-        self._counts.worker_disconnecting += worker.outstanding
-        worker.outstanding = 0
-        worker.load_seconds = 0.0
-        self.update(worker)
-        return held
-
-    def remove(self, worker: Worker) -> list[Slice]:
-        """Forget a worker; return what it held, as `give_up`."""
-        held = self.give_up(worker)
-        self.lanes.remove(worker)
-        self._balance.remove(worker)
-        for function in worker.functions:
-            del function.workers[worker]
-        return held
-
-    def drain(self, worker: Worker) -> None:
-        """Give the worker nothing more and take back everything it has not begun."""
-        worker.draining = True
-        self.update(worker)
-        self.recall_all(worker)
-
-    def undrain(self, worker: Worker) -> None:
-        """Let the worker take part again."""
-        worker.draining = False
-        self.update(worker)
-
-    def recall_all(self, worker: Worker) -> None:
-        """Ask for everything the worker has not begun."""
-        self._ask_back(worker, [(piece, piece.next) for piece in worker.slices.values() if not piece.recalling])
-
-    def recall_rest(self, worker: Worker) -> None:
-        """Ask for everything behind the worker's running task that it has not been asked for."""
-        if worker.outstanding > 1:
-            waiting = (piece for piece in worker.slices.values() if not piece.recalling and piece.limit > piece.next)
-            self._ask_back(worker, [(piece, piece.next) for piece in waiting])
-
-    def waiting_above(self, worker: Worker, floor: float, most: int) -> int:
-        """Return how many tasks that suit the worker and are of higher priority wait to be run, up to `most`."""
-        found, lanes = 0, self.lanes.of(worker)
-        for lane in lanes:
-            found += lane.ready.above(floor, most)
-        if found < most:
-            taken = self.lanes.idle()  # their queued tasks go elsewhere
-            found += self._balance.queued({lane: floor for lane in lanes if lane not in taken}, most)
-        return min(found, most)
-
-    def balance(self, now: float) -> None:
-        """Recall queued tasks from busy workers while others have nothing to do, or much less."""
-        for donor, limits in self._balance.plans(now, self.lanes):
-            self._ask_back(donor, limits)
-
-    @property
-    def wants_balance(self) -> bool:
-        """Whether somebody is idle while somebody has queued tasks that may become worth a recall with time."""
-        return self._balance.is_wanted(self.lanes)
-
-    def _ask_back(self, worker: Worker, limits: list[tuple[Slice, int]]) -> None:
-        self._counts.balance_canceling += sum(piece.stop - limit for piece, limit in limits)
-        self._recall(worker, limits)
-
-    def _recall(self, worker: Worker, limits: list[tuple[Slice, int]]) -> None:
-        if not limits:
-            return
-        for piece, limit in limits:
-            piece.recalling = True
-            piece.limit = limit
-        worker.recalls += len(limits)
-        self._balance.recalls += len(limits)
-        slice_ids = column(U64, [piece.slice_id for piece, _ in limits])
-        self._out.send(worker.peer, RecallSlices(slice_ids, column(U32, [limit for _, limit in limits])))
-        self._balance.note(worker)
-        if worker.blocked:
-            self._state.restless[worker] = None
-
-    def _change_load(self, worker: Worker, tasks: int, task_seconds: float) -> None:
-        worker.outstanding += tasks
-        worker.load_seconds = max(0.0, worker.load_seconds + tasks * task_seconds) if worker.outstanding else 0.0
-        self.update(worker)
 
 
 def unfinished(submitted: SubmitBatch) -> list[tuple[int, int]]:

@@ -64,7 +64,7 @@ class Lending:
         worker = self._state.workers.get(worker_id)
         if worker is not None and worker.incarnation == incarnation:
             worker.clients = self._state.homes[client.home]
-            self._dispatch.update(worker)
+            self._dispatch.holdings.update(worker)
         elif self._is_over(worker_id, incarnation, worker):
             self._out.end_session(client.peer, _over(worker_id))
 
@@ -154,7 +154,7 @@ class Lending:
             starting = len(self._starting)
             if now < self._not_before.get(worker.worker_id, now) or worker.host not in self._state.hosts:
                 continue
-            if self._dispatch.waiting_above(worker, floor, starting + 1) > starting:
+            if self._dispatch.holdings.waiting_above(worker, floor, starting + 1) > starting:
                 self._lend(worker)
         self._dismiss([helper for helper, since in self._idle.items() if self._is_useless(helper, since, now)])
 
@@ -182,9 +182,9 @@ class Lending:
         waits = is_at_work and any(client.batches for client in worker.clients)
         if waits is not worker.blocked:
             worker.blocked = waits
-            self._dispatch.update(worker)
+            self._dispatch.holdings.update(worker)
         if waits:
-            self._dispatch.recall_rest(worker)
+            self._dispatch.holdings.recall_rest(worker)
         floor = _priority(worker) if waits and not worker.recalls else inf
         loan = self._state.loans.get(worker.worker_id)
         if floor < inf and loan is None:
@@ -194,14 +194,14 @@ class Lending:
         if loan is not None and loan.helper is not None:
             self._set_floor(loan.helper, floor)
             if not waits:
-                self._dispatch.recall_rest(loan.helper)
+                self._dispatch.holdings.recall_rest(loan.helper)
         if worker.suspends:
             self._suspend_or_resume(worker, loan, now)
 
     def _set_floor(self, helper: Worker, floor: float) -> None:
         if helper.floor != floor:
             helper.floor = floor
-            self._dispatch.update(helper)
+            self._dispatch.holdings.update(helper)
 
     # ---- helpers
 
@@ -224,7 +224,7 @@ class Lending:
             self._idle.pop(helper, None)
             self._end_loan(helper)
             helper.draining = True
-            self._dispatch.update(helper)
+            self._dispatch.holdings.update(helper)
             self._out.send(helper.host, m.EndHelpers([helper.worker_id]))
 
     def _end_loan(self, helper: Worker) -> None:

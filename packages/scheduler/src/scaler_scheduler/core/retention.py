@@ -52,6 +52,6 @@ class Retention:
         for function_id, function in kept.functions.items():
             if client is None or function_id not in client.functions:
                 function.clients.discard(peer)
-                self._dispatch.release(function)
+                self._dispatch.outcomes.release(function)
         if client is None:
             self._out.delete_owner(peer)

@@ -146,10 +146,10 @@ class SchedulerCore:
         self._resumption.settle(now)
         self._lending.settle(now)
         self._dispatch.assign()
-        self._dispatch.balance(now)
+        self._dispatch.holdings.balance(now)
         self._lending.settle(now)
         self._lending.lend(now)
-        self._balance_at = now + STUCK_SECONDS if self._dispatch.wants_balance else None
+        self._balance_at = now + STUCK_SECONDS if self._dispatch.holdings.wants_balance else None
         self._scaling.settle(now)
         self._adapters.settle(now)
         self._waiting.settle(now)
@@ -174,7 +174,7 @@ class SchedulerCore:
     def on_results(self, peer: c.Peer, message: m.TaskResults, now: float) -> None:
         worker = self.state.worker_of_peer.get(peer)
         if worker is None:
-            self._dispatch.drop(message)
+            self._dispatch.outcomes.drop(message)
         elif (results := self._resumption.take(worker, message)) is not None:
             self._dispatch.on_results(worker, results, now)
 

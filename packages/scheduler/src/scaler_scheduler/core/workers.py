@@ -75,7 +75,7 @@ class Workers:
         if known is None and not worker.lender:
             self._out.log(INFO, f"worker {worker.worker_id} is ready; {self._state.worker_count} workers")
         self._lending.greeted(worker)
-        self._dispatch.update(worker)
+        self._dispatch.holdings.update(worker)
 
     def worker_left(self, worker: Worker, reason: str) -> None:
         """Run elsewhere what a worker held whose connection is gone for good; its host did not report its end."""
@@ -137,7 +137,7 @@ class Workers:
             if worker is None or worker.host != host.peer:
                 continue
             if entry.state == "draining" and not worker.draining:
-                self._dispatch.drain(worker)
+                self._dispatch.holdings.drain(worker)
             if worker.incarnation == entry.incarnation:
                 self._note_stopped(worker, is_stopped=entry.state == "stopped", now=now)
 
@@ -177,8 +177,8 @@ class Workers:
         for worker in self._stopped:
             if worker.slices and now >= self._patience_ends(worker):
                 self._out.log(WARNING, f"worker {worker.worker_id} is stopped; its tasks run elsewhere")
-                self._dispatch.recall_all(worker)  # should it go on one day
-                self._run_again(self._dispatch.give_up(worker))
+                self._dispatch.holdings.recall_all(worker)  # should it go on one day
+                self._run_again(self._dispatch.holdings.give_up(worker))
                 self._lending.given_up(worker, now)
 
     def next_wakeup(self) -> float | None:
@@ -208,7 +208,7 @@ class Workers:
             self._dispatch.run_again(piece)
 
     def _remove(self, worker: Worker, *, is_over: bool = True) -> list[Slice]:
-        held = self._dispatch.remove(worker)
+        held = self._dispatch.holdings.remove(worker)
         del self._state.workers[worker.worker_id]
         del self._state.worker_of_peer[worker.peer]
         self._lending.removed(worker, is_over=is_over)
@@ -233,7 +233,7 @@ class Workers:
                 self._stopped[worker] = None
             else:
                 del self._stopped[worker]
-            self._dispatch.update(worker)
+            self._dispatch.holdings.update(worker)
 
     def _patience_ends(self, worker: Worker) -> float:
         return (worker.stopped_since or 0.0) + self._settings.worker_timeout_seconds
