@@ -41,6 +41,9 @@ from scaler_worker.workload import Workload
 SWITCH_SECONDS = 0.001
 """How long the main thread may keep the interpreter while the IO thread wants it."""
 
+_BEATS_OF_HOST = 5.0
+"""While its host beats so often, a worker's process does once: only to hear whether the scheduler is still there."""
+
 _LINGER_SECONDS = 0.2
 _STDERR = 2
 _THREAD_LIMITS = (
@@ -103,7 +106,7 @@ class WorkerProcess:
         self._channel = channel
         self._has_said_ready = False
         self._is_dump_wanted = False
-        beat_seconds = min(float(config.heartbeat_interval_seconds), config.death_timeout_seconds / 3)
+        beat_seconds = min(_BEATS_OF_HOST * config.heartbeat_interval_seconds, config.death_timeout_seconds / 3)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(arguments.io_threads)
         identity = Identity("worker", arguments.worker_id)
         self._connection = Connection(context, arguments.scheduler_address, identity, beat_seconds)
