@@ -7,19 +7,38 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.measures import MEASURES, SWEEP, Measure
+from benchmarks.measures import MEASURES, SWEEP, WORKERS, Measure
 from benchmarks.one import COLD_START
-from benchmarks.peers import OTHERS, OURS, ROOT, STANDARD, Peer
+from benchmarks.peers import OTHERS, ROOT, STANDARD, Peer
 from benchmarks.pictures import draw
 from benchmarks.results import Results, machine
 
-WORKERS = 2
 CHILD_SECONDS = 600
-SCALE_UP_PEERS = ("Dask", "Scaler 1.15")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A longer measurement by a module of its own, made once: which systems take part, each with which arguments."""
+
+    title: str
+    module: str
+    systems: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+RUNS = (
+    Run(
+        "scale-up from no worker",
+        "benchmarks.scale_up",
+        (("Scaler", ("8",)), ("Scaler", ("64",)), ("Dask", ("8",)), ("Scaler 1.15", ("8",))),
+    ),
+    Run("balance", "benchmarks.balance", tuple((name, ()) for name in ("Scaler", "PPE", "loky", "Dask", "Ray"))),
+    Run("a map of 10,000,000 items from a generator", "benchmarks.streaming", (("Scaler", ()),)),
+)
 
 
 def main() -> None:
@@ -41,8 +60,9 @@ def main() -> None:
             _measure_cold_start(peer, arguments.only, results)
             if repeat == 0:
                 _measure(peer, _wanted(SWEEP, peer, arguments.only), results)
-    if not arguments.only or arguments.only in "scale-up":
-        _measure_scale_up(peers, results)
+    for run in RUNS:
+        if arguments.only in run.title:
+            _measure_run(run, peers, results)
     systems = [peer.name for peer in peers]
     for grid in results.tables(systems):
         console.print(grid.rich())
@@ -70,12 +90,12 @@ def _measure_cold_start(peer: Peer, only: str, results: Results) -> None:
             results.add(COLD_START, peer.name, said["figure"] - began)
 
 
-def _measure_scale_up(peers: tuple[Peer, ...], results: Results) -> None:
-    for peer in peers:
-        for workers in (8, 64) if peer is OURS else (8,) if peer.name in SCALE_UP_PEERS else ():
-            for said in _child(peer, "benchmarks.scale_up", peer.name, str(workers)):
-                moment = f"{said['measure']}, {said['unit']}"
-                results.scale_up.setdefault(moment, {})[peer.name] = said["figure"]
+def _measure_run(run: Run, peers: tuple[Peer, ...], results: Results) -> None:
+    by_name = {peer.name: peer for peer in peers}
+    for name, arguments in run.systems:
+        for said in _child(by_name[name], run.module, name, *arguments) if name in by_name else ():
+            figure = f"{said['measure']}, {said['unit']}"
+            results.runs.setdefault(run.title, {}).setdefault(figure, {})[name] = said["figure"]
 
 
 def _child(peer: Peer, *arguments: str) -> Iterator[dict]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import psutil
 
 from benchmarks import tasks
-from benchmarks.systems.system import System
+from benchmarks.systems.system import System, worker_pids
 
+WORKERS = 2
 IDLE_SECONDS = 5.0
 SWEEP_SECONDS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Lengths of tasks for which efficiency is measured."""
@@ -103,21 +104,38 @@ def shared_array_seconds(system: System) -> float:
 def cpu_per_task(system: System) -> float:
     """Microseconds of CPU for each mapped trivial task, all processes together."""
     count = 10 * system.tasks
-    before = _cpu_seconds(system)
+    pids = {os.getpid(), *system.pids()}
+    before = _cpu_seconds(pids)
     system.map(tasks.increment, range(count))
-    return (_cpu_seconds(system) - before) / count * 1e6
+    return (_cpu_seconds(pids) - before) / count * 1e6
+
+
+def cpu_by_process(part: str) -> Callable[[System], float]:
+    """Do the same for the client alone, for the workers, or for the rest: scheduler, storage, supervisors."""
+
+    def run(system: System) -> float:
+        count = 100 * system.tasks
+        workers = worker_pids(system, WORKERS)
+        parts = {"client": {os.getpid()}, "workers": workers, "rest": {*system.pids()} - workers}
+        pids = parts[part]
+        before = _cpu_seconds(pids)
+        system.map(tasks.increment, range(count))
+        return (_cpu_seconds(pids) - before) / count * 1e6
+
+    return run
 
 
 def idle_percent(system: System) -> float:
     """Percent of one core that the system's processes take while there is nothing to do."""
     time.sleep(1.0)  # what the last tasks left behind is not idleness
-    before, began = _cpu_seconds(system), time.perf_counter()
+    pids = {os.getpid(), *system.pids()}
+    before, began = _cpu_seconds(pids), time.perf_counter()
     time.sleep(IDLE_SECONDS)
-    return (_cpu_seconds(system) - before) / (time.perf_counter() - began) * 100
+    return (_cpu_seconds(pids) - before) / (time.perf_counter() - began) * 100
 
 
 def worker_megabytes(system: System) -> float:
-    """MiB (PSS) of a process that has run tasks, trivial ones."""
+    """MiB (PSS) of a worker's process that has nothing to do."""
     return psutil.Process(system.submit(os.getpid).result()).memory_full_info().pss / (1 << 20)
 
 
@@ -134,8 +152,8 @@ def efficiency(seconds: float) -> Callable[[System], float]:
     return run
 
 
-def _cpu_seconds(system: System) -> float:
-    processes = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *system.pids())]
+def _cpu_seconds(pids: set[int]) -> float:
+    processes = [psutil.Process(pid).cpu_times() for pid in pids]
     return sum(times.user + times.system for times in processes)
 
 
@@ -143,6 +161,7 @@ FAST = ("Scaler", "PPE chunksize=1024")
 NOT_TUNED = ("Scaler", "PPE", "loky", "Dask", "Ray", "Scaler 1.15")
 
 MEASURES = (
+    Measure("idle worker, PSS", "MiB", worker_megabytes, "less", 8.0, is_ratio=False, only=NOT_TUNED),
     Measure("map of 1,000,000", "tasks/s", map_rate(1_000_000), "more", 200.0, only=FAST),
     Measure("map", "tasks/s", map_rate(None), "more", only=NOT_TUNED),
     Measure("single submits", "tasks/s", submit_rate, "more", 6.0, only=NOT_TUNED),
@@ -150,7 +169,10 @@ MEASURES = (
     Measure("latency p99", "ms", latency(99), "less", only=NOT_TUNED),
     Measure("1 MiB in and out", "MiB/s", megabytes_rate, "more", 1.5, only=NOT_TUNED),
     Measure("CPU per mapped task", "us", cpu_per_task, "less", 2.0, is_ratio=False),
-    Measure("idle worker, PSS", "MiB", worker_megabytes, "less", 8.0, is_ratio=False, only=NOT_TUNED),
+    Measure("CPU of the client per mapped task", "us", cpu_by_process("client"), "less", only=FAST[:1]),
+    Measure("CPU of the workers per mapped task", "us", cpu_by_process("workers"), "less", only=FAST[:1]),
+    Measure("CPU of the rest per mapped task", "us", cpu_by_process("rest"), "less", only=FAST[:1]),
+    Measure("worker that has run all this, PSS", "MiB", worker_megabytes, "less", only=NOT_TUNED),
     Measure("idle stack", "% of a core", idle_percent, "less", 0.5, is_ratio=False, only=NOT_TUNED),
     # numpy would add to an idle worker's memory
     Measure(

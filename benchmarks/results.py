@@ -38,10 +38,10 @@ class Grid:
 
 @dataclass
 class Results:
-    """Samples by measure and system, and by moment of a scale-up and system."""
+    """Samples by measure and system, and the figures of longer runs: by the run's title, figure and system."""
 
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    scale_up: dict[str, dict[str, float]] = field(default_factory=dict)
+    runs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
     def add(self, measure: str, system: str, figure: float) -> None:
         self.samples.setdefault(measure, {}).setdefault(system, []).append(figure)
@@ -53,8 +53,8 @@ class Results:
     # ---- tables
 
     def tables(self, systems: list[str]) -> list[Grid]:
-        """Return what there is: medians, the sweep of task lengths, scaling up."""
-        grids = [self._medians(systems), self._sweep(systems), self._moments()]
+        """Return what there is: medians, the sweep of task lengths, the longer runs."""
+        grids = [self._medians(systems), self._sweep(systems), *(self._run(title) for title in self.runs)]
         return [grid for grid in grids if grid.rows]
 
     def _medians(self, systems: list[str]) -> Grid:
@@ -73,13 +73,13 @@ class Results:
         ]
         return Grid("efficiency: useful work / (wall x cores)", ["task length, s", *systems], rows)
 
-    def _moments(self) -> Grid:
-        systems = list(dict.fromkeys(system for moments in self.scale_up.values() for system in moments))
+    def _run(self, title: str) -> Grid:
+        found = self.runs[title]
+        systems = list(dict.fromkeys(system for figures in found.values() for system in figures))
         rows = [
-            [moment, *(_short(figures[s]) if s in figures else "" for s in systems)]
-            for moment, figures in self.scale_up.items()
+            [name, *(_short(figures[s]) if s in figures else "" for s in systems)] for name, figures in found.items()
         ]
-        return Grid("scale-up from no worker", ["moment", *systems], rows)
+        return Grid(title, ["figure", *systems], rows)
 
     def _cell(self, measure: str, system: str) -> str:
         figures = self.samples.get(measure, {}).get(system, [])
@@ -106,7 +106,7 @@ class Results:
 
     def write(self, folder: Path, systems: list[str]) -> None:
         """Write all samples as JSON, and the tables in Markdown, with what is known of the machine."""
-        content = {"machine": machine(), "samples": self.samples, "scale_up": self.scale_up}
+        content = {"machine": machine(), "samples": self.samples, "runs": self.runs}
         (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n")
         parts = [machine(), *(grid.markdown() for grid in self.tables(systems))]
         (folder / "results.md").write_text("\n\n".join(parts) + "\n")

@@ -6,7 +6,6 @@ Scaler and the reference take the same commands and calls; Dask scales by `adapt
 """
 
 import contextlib
-import json
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import tasks
+from benchmarks.moments import say
 
 TASKS_PER_WORKER = 25
 NAP_SECONDS = 0.5
@@ -43,14 +43,14 @@ def main() -> None:
         for count in sorted({1, 2, 4, 8, 16, 32, 64, workers}):
             if count <= workers:
                 # The n-th start before the first task has ended is the n-th worker's first.
-                _say(f"{count} of {workers} workers busy", "s", starts[count - 1] - began)
+                say(f"{count} of {workers} workers busy", "s", starts[count - 1] - began)
         if many:
-            _say(f"{len(naps)} tasks of {NAP_SECONDS:g} s done", "s", done - began)
+            say(f"{len(naps)} tasks of {NAP_SECONDS:g} s done", "s", done - began)
         else:
             sampler.join()
-            _say(f"memory with {workers} workers, PSS", "MiB", megabytes[0])
+            say(f"memory with {workers} workers, PSS", "MiB", megabytes[0])
         _wait_until_gone(processes)
-        _say("workers gone after the last task", "s", time.monotonic() - done)
+        say("workers gone after the last task", "s", time.monotonic() - done)
 
 
 @contextlib.contextmanager
@@ -112,10 +112,6 @@ def _megabytes(processes) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):
             sizes.append(process.memory_full_info().pss)
     return sum(sizes) / (1 << 20)
-
-
-def _say(measure: str, unit: str, figure: float) -> None:
-    print(json.dumps({"measure": measure, "unit": unit, "figure": figure}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The functions that are run. In a module of their own, so that every system can import them by name."""
 
+import os
 import time
 
 
@@ -30,3 +31,25 @@ def spin(seconds):
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
+
+
+def pid_after(seconds):
+    """Wait, and return the number of the process."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def nothing(_):
+    """Return nothing."""
+
+
+class NapUnless:
+    """A function that waits; in one process so many times as long."""
+
+    def __init__(self, seconds, slow_pid, slowness):
+        self.seconds = seconds
+        self.slow_pid = slow_pid
+        self.slowness = slowness
+
+    def __call__(self, _):
+        time.sleep(self.seconds * (self.slowness if os.getpid() == self.slow_pid else 1))

@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from benchmarks import tasks
+
 MODULES = {
     "Scaler": "scaler_combo:ScalerCombo",
     "PPE": "process_pool:ProcessPool",
@@ -50,6 +52,14 @@ class System(Protocol):
     def close(self) -> None:
         """End it."""
         ...
+
+
+def worker_pids(system: System, workers: int) -> set[int]:
+    """Wait until every worker has run something; return their processes."""
+    pids: set[int] = set()
+    while len(pids) < workers:
+        pids |= {future.result() for future in [system.submit(tasks.pid_after, 0.05) for _ in range(workers)]}
+    return pids
 
 
 def start(name: str, workers: int) -> System:
