@@ -101,7 +101,7 @@ class Site:
         return self.scheduler.ended[-1]
 
     def record_says(self, worker_id, slice_id, task):
-        running = self.host._workers[worker_id].record.running()
+        running = self.host._processes.workers[worker_id].record.running()
         return running is not None and (running.slice_id, running.task) == (slice_id, task)
 
     async def until_running(self, worker_id, slice_id, task=0):
@@ -346,7 +346,7 @@ def test_a_new_zygote_takes_the_place_of_one_that_was_killed(site):
         workers = await site.start(3)
         slice_id = site.scheduler.run(workers[0], tasks.sleep, 60)
         await site.until_running(workers[0], slice_id)
-        os.kill(site.host._zygote.pid, signal.SIGKILL)
+        os.kill(site.host._processes.zygote.pid, signal.SIGKILL)
         await site.ended(3)
         ends = {ended.worker_id: ended for ended in site.scheduler.ended}
         assert set(ends) == set(workers)
@@ -362,15 +362,15 @@ def test_a_new_zygote_takes_the_place_of_one_that_was_killed(site):
 
 
 def test_a_zygote_that_is_stopped_for_too_long_is_replaced(site, monkeypatch):
-    monkeypatch.setattr("scaler_worker.host.ZYGOTE_STOPPED_SECONDS", 1.0)
+    monkeypatch.setattr("scaler_worker.processes.ZYGOTE_STOPPED_SECONDS", 1.0)
 
     async def scenario(site):
         (worker,) = await site.start(1)
-        before = site.host._zygote.pid
+        before = site.host._processes.zygote.pid
         os.kill(before, signal.SIGSTOP)
         await site.until_state(worker, "ready", incarnation=2)
         site.remember()
-        assert site.host._zygote.pid != before
+        assert site.host._processes.zygote.pid != before
         await site.scheduler.until(lambda: site.scheduler.hellos[worker].incarnation == 2)
         await site.scheduler.outcomes(site.scheduler.run(worker, tasks.square, 1), 1)
 
