@@ -77,7 +77,7 @@ _CAPNP_ERRORS = (capnp.KjException, ValueError, RuntimeError, UnicodeDecodeError
 # what random, truncated and bit-flipped bytes were seen to raise while being read
 
 Encode = Callable[[Any, Any], None]  # (builder, value)
-Decode = Callable[[Any], Any]  # reader -> value
+Decode = Callable[[Any], Any]  # what the reader has -> value
 PacketT = TypeVar("PacketT", m.Packet, sm.StoragePacket)
 RecordT = TypeVar("RecordT")
 
@@ -175,23 +175,18 @@ class _Single(Generic[RecordT]):
 
     def __init__(self, struct: Any, record: type[RecordT]) -> None:
         self._struct = struct
-        self._record: Callable[..., RecordT] = record
-        self._columns = _struct_columns(record, struct.schema)
+        self._columns = _Columns(record, struct.schema)
 
     def encode(self, value: RecordT) -> bytes:
         builder = self._struct.new_message()
         try:
-            for name, put, _ in self._columns:
-                put(builder, getattr(value, name))
+            self._columns.write(builder, value)
             return cast("bytes", builder.to_bytes())
         except _CAPNP_ERRORS as error:
             raise ProtocolError(f"a {type(value).__name__} cannot be written: {error}") from error
 
     def decode(self, frame: bytes) -> RecordT:
-        return _read(self._struct, frame, self._take)
-
-    def _take(self, reader: Any) -> RecordT:
-        return self._record(**{name: take(reader) for name, _, take in self._columns})
+        return _read(self._struct, frame, self._columns.read)
 
 
 def _read(struct: Any, frame: bytes, take: Callable[[Any], RecordT]) -> RecordT:
@@ -214,60 +209,65 @@ class _Kind:
     def __init__(self, record: type[Any], field: Any) -> None:
         self.name: str = field.proto.name
         self.field = field
-        self.record = record
         self.has_payload = any(f.name == "payload" for f in fields(record))
-        self._columns = _struct_columns(record, field.schema)
-
-    def write(self, builder: Any, message: Any) -> None:
-        for name, put, _ in self._columns:
-            put(builder, getattr(message, name))
-
-    def read(self, reader: Any, **payload: bytes) -> Any:
-        return self.record(**{name: take(reader) for name, _, take in self._columns}, **payload)
+        columns = _Columns(record, field.schema)
+        self.write = columns.write
+        self.read = columns.read
 
 
-def _struct_columns(record: type[Any], schema: Any) -> list[tuple[str, Encode, Decode]]:
-    hints = get_type_hints(record)
-    return [
-        (f.name, *_column(hints[f.name], schema.fields[_camel(f.name)])) for f in fields(record) if f.name != "payload"
-    ]
+class _Columns:
+    """The fields of one record. Zero and what is empty is not written: it is what a field reads as anyway."""
+
+    def __init__(self, record: type[Any], schema: Any) -> None:
+        self._record = record
+        hints = get_type_hints(record)
+        names = [f.name for f in fields(record)]
+        self._payload = names.index("payload") if "payload" in names else None
+        columns = [(name, schema.fields[_camel(name)], hints[name]) for name in names if name != "payload"]
+        self._fields = [field for _, field, _ in columns]
+        self._ints = [(name, field) for name, field, hint in columns if hint is int]
+        self._scalars = [(name, field) for name, field, hint in columns if not _is_list(hint) and hint is not int]
+        self._lists = [(name, *_list_column(hint, field)) for name, field, hint in columns if _is_list(hint)]
+        self._places = [(names.index(name), take) for name, _, take in self._lists]
+
+    def write(self, builder: Any, record: Any) -> None:
+        put = builder._set_by_field
+        for name, field in self._ints:
+            if value := getattr(record, name):
+                put(field, int(value))  # pycapnp refuses an IntEnum
+        for name, field in self._scalars:
+            if value := getattr(record, name):
+                try:
+                    put(field, value)
+                except UnicodeEncodeError:  # what UTF-8 cannot hold is replaced: no text makes a message impossible
+                    put(field, value.encode(errors="replace").decode())
+        for name, put_list, _ in self._lists:
+            if value := getattr(record, name):
+                put_list(builder, value)
+
+    def read(self, reader: Any, payload: bytes = b"") -> Any:
+        take = reader._get_by_field
+        values = [take(field) for field in self._fields]
+        if self._payload is not None:
+            values.insert(self._payload, payload)
+        for place, take_list in self._places:
+            values[place] = take_list(values[place])
+        return self._record(*values)
 
 
-def _column(hint: Any, field: Any) -> tuple[Encode, Decode]:
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) in {dict, list}
+
+
+def _list_column(hint: Any, field: Any) -> tuple[Encode, Decode]:
+    name = field.proto.name
     if get_origin(hint) is dict:
-        return partial(_put_capabilities, field.proto.name), partial(_take_capabilities, field)
-    if hint is int:
-        return partial(_put_int, field), partial(_take_scalar, field)
-    if hint is str:
-        return partial(_put_text, field), partial(_take_scalar, field)
-    if get_origin(hint) is not list:
-        return partial(_put_scalar, field), partial(_take_scalar, field)
+        return partial(_put_capabilities, name), _take_capabilities
     item: Any = get_args(hint)[0]
     if is_dataclass(item):
-        record = cast("type[Any]", item)
-        columns = _struct_columns(record, field.schema.elementType)
-        return partial(_put_structs, field.proto.name, columns), partial(_take_structs, field, record, columns)
-    return partial(_put_list, field.proto.name), partial(_take_list, field)
-
-
-def _put_int(field: Any, builder: Any, value: int) -> None:
-    builder._set_by_field(field, int(value))  # pycapnp refuses an IntEnum
-
-
-def _put_scalar(field: Any, builder: Any, value: Any) -> None:
-    builder._set_by_field(field, value)
-
-
-def _put_text(field: Any, builder: Any, value: str) -> None:
-    """Write a text; what UTF-8 cannot hold is replaced, so that no text makes a message impossible to send."""
-    try:
-        builder._set_by_field(field, value)
-    except UnicodeEncodeError:
-        builder._set_by_field(field, value.encode(errors="replace").decode())
-
-
-def _take_scalar(field: Any, reader: Any) -> Any:
-    return reader._get_by_field(field)
+        columns = _Columns(cast("type[Any]", item), field.schema.elementType)
+        return partial(_put_structs, name, columns), partial(_take_structs, columns)
+    return partial(_put_list, name), _take_list
 
 
 def _put_list(name: str, builder: Any, values: list[Any]) -> None:
@@ -276,21 +276,18 @@ def _put_list(name: str, builder: Any, values: list[Any]) -> None:
         items[index] = value
 
 
-def _take_list(field: Any, reader: Any) -> list[Any]:
-    return list(_bounded(reader._get_by_field(field), MAX_ITEMS))
+def _take_list(items: Any) -> list[Any]:
+    return list(_bounded(items, MAX_ITEMS))
 
 
-def _put_structs(name: str, columns: list[tuple[str, Encode, Decode]], builder: Any, values: list[Any]) -> None:
+def _put_structs(name: str, columns: _Columns, builder: Any, values: list[Any]) -> None:
     structs = builder.init(name, len(values))
     for index, value in enumerate(values):
-        struct = structs[index]
-        for attribute, put, _ in columns:
-            put(struct, getattr(value, attribute))
+        columns.write(structs[index], value)
 
 
-def _take_structs(field: Any, record: type[Any], columns: list[tuple[str, Encode, Decode]], reader: Any) -> list[Any]:
-    structs = _bounded(reader._get_by_field(field), MAX_ITEMS)
-    return [record(*[take(struct) for _, _, take in columns]) for struct in structs]
+def _take_structs(columns: _Columns, structs: Any) -> list[Any]:
+    return [columns.read(struct) for struct in _bounded(structs, MAX_ITEMS)]
 
 
 def _bounded(items: Any, most: int) -> Any:
@@ -300,17 +297,14 @@ def _bounded(items: Any, most: int) -> Any:
 
 
 def _put_capabilities(name: str, builder: Any, value: m.Capabilities) -> None:
-    if not value:
-        return
     structs = builder.init(name, len(value))
     for struct, (capability, quantity) in zip(structs, value.items(), strict=True):
         struct.name = capability
         struct.value = quantity
 
 
-def _take_capabilities(field: Any, reader: Any) -> m.Capabilities:
-    structs = _bounded(reader._get_by_field(field), MAX_CAPABILITIES)
-    return {struct.name: struct.value for struct in structs}
+def _take_capabilities(structs: Any) -> m.Capabilities:
+    return {struct.name: struct.value for struct in _bounded(structs, MAX_CAPABILITIES)}
 
 
 def _camel(name: str) -> str:
