@@ -6,7 +6,6 @@ Prints wall times as lines of JSON, most of them as multiples of what nobody cou
 """
 
 import concurrent.futures
-import os
 import random
 import sys
 import time
@@ -56,8 +55,9 @@ def _times_ideal(system, lengths: list[float]) -> float:
 
 def _beside_a_slow_worker(system) -> float:
     nap_seconds, count = 0.01, 1_000
-    slow = system.submit(os.getpid).result()
-    seconds = _seconds(lambda: system.map(tasks.NapUnless(nap_seconds, slow, SLOWNESS), range(count)))
+    slow = system.submit(tasks.pid_after, 0.0).result()
+    naps = {"else": nap_seconds, slow: nap_seconds * SLOWNESS}
+    seconds = _seconds(lambda: system.map(tasks.nap_by_process, [naps] * count))
     return seconds / (count * nap_seconds / (FEW_WORKERS - 1 + 1 / SLOWNESS))
 
 

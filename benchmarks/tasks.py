@@ -43,13 +43,6 @@ def nothing(_):
     """Return nothing."""
 
 
-class NapUnless:
-    """A function that waits; in one process so many times as long."""
-
-    def __init__(self, seconds, slow_pid, slowness):
-        self.seconds = seconds
-        self.slow_pid = slow_pid
-        self.slowness = slowness
-
-    def __call__(self, _):
-        time.sleep(self.seconds * (self.slowness if os.getpid() == self.slow_pid else 1))
+def nap_by_process(seconds):
+    """Wait as long as is said for this process, or else for the others."""
+    time.sleep(seconds.get(os.getpid(), seconds["else"]))
