@@ -29,6 +29,7 @@ GROWTH_BYTES: Final = 64 << 20
 
 _TURNS: Final = 64
 _EVENTS_PER_TURN: Final = 2000
+_POLLIN: Final = int(zmq.POLLIN)
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
 _BYTES_RECEIVED = struct.Struct("<128xQ")  # of struct tcp_info in <linux/tcp.h>, since Linux 4.1
 
@@ -121,7 +122,7 @@ class Gate:
         return self._is_full or self._has_events()
 
     def _has_events(self) -> bool:
-        return bool(int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN)
+        return bool(int(self._monitor.get(zmq.EVENTS)) & _POLLIN)
 
     def _pump(self) -> None:
         for _ in range(_EVENTS_PER_TURN):  # without a descriptor they come as fast as they are read

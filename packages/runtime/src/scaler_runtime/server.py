@@ -76,6 +76,8 @@ class Server:
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._due: float | None = None  # when a turn is wanted; the timer may be earlier
         self._watcher: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._blocked = False
@@ -224,21 +226,33 @@ class Server:
                     self.sent[type(message)] += 1
 
     def _schedule(self, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop = asyncio.get_running_loop()
         if self._socket.has_input():
-            loop.call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn)
             return
         wakeups = [
             self._core.next_wakeup(),
             self._sessions.next_wakeup(),
             now + _RETRY_SECONDS if self._blocked else None,
         ]
-        due = min((at for at in wakeups if at is not None), default=None)
-        if due is not None:
-            self._timer = loop.call_later(max(0.0, due - now), self._turn)
+        self._due = min((at for at in wakeups if at is not None), default=None)
+        if self._timer is not None and (self._due is None or self._due < self._timer_at):
+            self._timer.cancel()
+            self._timer = None
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        """See to it that there is a timer; one that is too early is left, for it is mostly put off again and again."""
+        if self._timer is None and self._due is not None:
+            self._timer_at = self._due
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, self._due - now), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._clock()
+        if self._due is not None and self._due > now:
+            self._set_timer(now)
+        else:
+            self._turn()
 
     def _drop(self, route: bytes, reason: str, now: float) -> None:
         self.dropped += 1

@@ -37,6 +37,9 @@ _BACKLOG = 1024
 _FRAME_HEADER_BYTES = 9  # at most (ZMTP 3.1)
 _LOCALHOST = "127.0.0.1"
 _FEED_HIGH_WATER_MARK = 4
+# As plain numbers: arithmetic with pyzmq's flags takes longer than some of the calls that they are for.
+_NOBLOCK, _POLLIN = int(zmq.NOBLOCK), int(zmq.POLLIN)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _MAX_SUBSCRIPTION_BYTES = 1024
 _SUBSCRIPTIONS_PER_TURN = 64
 _SUBSCRIPTIONS = {b"\x01": True, b"\x00": False}  # what an XPUB receives, here with an empty topic (zmq_socket(3))
@@ -89,7 +92,7 @@ class RouterSocket:
         The descriptor, which costs a little, is looked up for routes that are not `known`; else it is -1.
         """
         try:
-            route = self._socket.recv(zmq.NOBLOCK)
+            route = self._socket.recv(_NOBLOCK)
         except zmq.Again:
             return None
         connection = self._gate.of(route)
@@ -107,7 +110,7 @@ class RouterSocket:
     def send(self, route: bytes, frames: Frames) -> SendResult:
         """Hand frames over for one peer, without waiting."""
         try:
-            self._socket.send_multipart([route, *frames], zmq.NOBLOCK)
+            _send(self._socket, [route, *frames])
         except zmq.Again:
             return SendResult.FULL
         except zmq.ZMQError as error:
@@ -161,14 +164,14 @@ class DealerSocket:
     def receive(self) -> list[bytes] | None:
         """Return the frames of one message, None if nothing waits."""
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK)
+            return self._socket.recv_multipart(_NOBLOCK)
         except zmq.Again:
             return None
 
     def send(self, frames: Frames) -> SendResult:
         """Hand frames over, without waiting."""
         try:
-            self._socket.send_multipart(frames, zmq.NOBLOCK)
+            _send(self._socket, frames)
         except zmq.Again:
             return SendResult.FULL
         return SendResult.SENT
@@ -219,7 +222,7 @@ class PubSocket:
         changes: list[bool] = []
         with contextlib.suppress(zmq.Again):
             for _ in range(_SUBSCRIPTIONS_PER_TURN):
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._socket.recv_multipart(_NOBLOCK)
                 if frames[0] in _SUBSCRIPTIONS:  # to everything; nothing else is published
                     changes.append(_SUBSCRIPTIONS[frames[0]])
         return changes
@@ -236,7 +239,7 @@ class PubSocket:
     def send(self, frame: bytes) -> None:
         """Publish, without waiting."""
         with contextlib.suppress(zmq.Again):
-            self._socket.send(frame, zmq.NOBLOCK)
+            self._socket.send(frame, _NOBLOCK)
 
     def has_input(self) -> bool:
         """Whether a change waits. Must be asked after every send: a send may swallow the edge."""
@@ -267,7 +270,7 @@ class SubSocket:
     def receive(self) -> list[bytes] | None:
         """Return the frames of one message, None if nothing waits."""
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK)
+            return self._socket.recv_multipart(_NOBLOCK)
         except zmq.Again:
             return None
 
@@ -346,7 +349,14 @@ def _bindable(address: Address) -> str:
 
 
 def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.get(zmq.EVENTS)) & _POLLIN)
+
+
+def _send(socket: "zmq.Socket[bytes]", frames: Frames) -> None:
+    """Send one message; `zmq.Again` for the first frame if there is no room."""
+    for frame in frames[:-1]:
+        socket.send(frame, _MORE)
+    socket.send(frames[-1], _NOBLOCK)
 
 
 def _drain_monitor(monitor: "zmq.Socket[bytes]") -> list[tuple[int, int]]:
