@@ -28,7 +28,7 @@ def names(folder):
 
 
 def store(directory, key=b"key"):
-    write_object(directory.path, key, b"owner", Parts.of(b"content"))
+    write_object(directory.folder, key, b"owner", Parts.of(b"content"))
 
 
 def test_only_its_user_may_enter(tmp_path):
@@ -97,7 +97,7 @@ def test_removing_leaves_nothing_and_others_alone(tmp_path):
 def test_a_peer_that_reads_the_nonce_shares_the_machine(tmp_path):
     directory = Directory(ADDRESS, tmp_path)
 
-    assert shared_folder(directory.name, directory.nonce, tmp_path) == directory.path
+    assert shared_folder(directory.name, directory.nonce, tmp_path).path == directory.path
     assert shared_folder(directory.name, b"another", tmp_path) is None
     assert shared_folder(directory.name, directory.nonce, tmp_path / "none") is None
     assert shared_folder("../" + directory.name, directory.nonce, tmp_path) is None
@@ -160,7 +160,7 @@ def test_a_dead_servers_directory_can_be_removed_at_once(tmp_path):
 
 def test_parts_of_dead_writers_are_collected_and_others_are_not(tmp_path):
     directory = Directory(ADDRESS, tmp_path)
-    living = PartFile(directory.path, 10)
+    living = PartFile(directory.folder, 10)
     dead = directory.path / f"dead{PART_SUFFIX}"
     dead.write_bytes(b"half")
     written = dead.stat().st_mtime

@@ -4,6 +4,7 @@ import gc
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaler_object_storage.mapping import map_file
@@ -16,10 +17,10 @@ def path(tmp_path):
     return path
 
 
-def mapped(path):
+def mapped(path, on_end=lambda: None):
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return map_file(descriptor, path.stat().st_size)
+        return map_file(descriptor, path.stat().st_size, on_end)
     finally:
         os.close(descriptor)
 
@@ -64,6 +65,19 @@ def test_the_mapping_ends_with_the_last_view(path):
     assert mappings(path) == []
 
 
+def test_its_end_is_told_with_the_last_view_of_it(path):
+    ended = []
+    view = mapped(path, lambda: ended.append(True))
+    array = np.frombuffer(view[1000:2000], np.uint8)[10:]
+
+    del view
+    gc.collect()
+    assert not ended
+
+    del array
+    assert ended == [True]
+
+
 def test_a_mapping_holds_no_descriptor(path):
     before = descriptors()
 
@@ -77,7 +91,7 @@ def test_what_cannot_be_mapped_is_an_error(tmp_path):
     reader, writer = os.pipe()
     try:
         with pytest.raises(OSError, match="No such device"):
-            map_file(reader, 4096)
+            map_file(reader, 4096, lambda: None)
     finally:
         os.close(reader)
         os.close(writer)

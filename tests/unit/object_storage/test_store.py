@@ -38,7 +38,7 @@ def settle(store, effects, now=0.0):
 
 
 def statistics(store):
-    (effect,) = ask(store, sm.AskStatistics(1))
+    *_, effect = settle(store, ask(store, sm.AskStatistics(1)))
     return effect.statistics
 
 
@@ -67,9 +67,35 @@ def test_answers_sent_to_the_server_are_ignored(store):
 # ---- objects
 
 
-def test_an_announced_key_is_looked_at_before_it_is_believed(store):
-    assert ask(store, sm.AnnounceObjects(4, [b"1", b"2"])) == [e.Look(b"1"), e.Look(b"2"), e.Reply(A, sm.Done(4))]
+def test_an_announced_key_is_not_believed_but_looked_at_when_somebody_wants_to_know(store):
+    assert ask(store, sm.AnnounceObjects(4, [b"1", b"2"])) == [e.Reply(A, sm.Done(4))]
+
+    effects = settle(store, ask(store, sm.AskStatistics(5)))
+
+    assert set(map(repr, effects[:2])) == {repr(e.Look(b"1")), repr(e.Look(b"2"))}
+    assert effects[2].statistics.objects == 0
+    assert len(settle(store, ask(store, sm.AskStatistics(6)))) == 1
+
+
+def test_an_announced_key_that_somebody_waits_for_is_looked_at_at_once(store):
+    ask(store, sm.AwaitObject(1, b"2", True))
+
+    assert ask(store, sm.AnnounceObjects(4, [b"1", b"2"])) == [e.Look(b"2"), e.Reply(A, sm.Done(4))]
+
+
+def test_of_a_replaced_object_nothing_is_known_until_it_is_looked_at(store):
+    store.handle(e.Seen(HEADER), 0)
+    ask(store, sm.AnnounceObjects(4, [KEY]))
+
     assert statistics(store).objects == 0
+    assert store.handle(e.Listed([KEY]), 0) == [e.Look(KEY)]
+
+
+def test_announced_keys_that_nobody_asks_for_are_looked_at_when_they_are_many(store, monkeypatch):
+    monkeypatch.setattr(rules, "MAX_UNSEEN", 2)
+    ask(store, sm.AnnounceObjects(4, [b"1", b"2"]))
+
+    assert len(ask(store, sm.AnnounceObjects(5, [b"3"]))) == 4
 
 
 def test_what_was_seen_is_counted_for_its_owner(store):

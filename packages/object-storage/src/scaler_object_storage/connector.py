@@ -15,7 +15,8 @@ import zmq
 from scaler_object_storage.conversation import Announce, Command, Conversation, Delete, Inbox
 from scaler_object_storage.core.requests import Ask, Count, Fetch, OnDone, Outcome, Put, Ready
 from scaler_object_storage.directory import SHARED_MEMORY
-from scaler_object_storage.errors import ObjectStorageClosed, ObjectStorageError
+from scaler_object_storage.errors import ObjectStorageClosed, ObjectStorageError, ObjectStorageFull
+from scaler_object_storage.folder import Folder
 from scaler_object_storage.object_file import map_object, write_object
 from scaler_object_storage.values import Parts
 from scaler_protocol.addresses import Address
@@ -73,6 +74,7 @@ class ObjectStorageConnector:
         if folder is not None and _write(folder, key, owner, parts):
             line.order(Announce([key]))
             return
+        line.conversation.reopen_folder()
         patience = self._patience(timeout_seconds)
         self._wait(lambda on_done: Put(on_done, patience, key=key, owner=owner, parts=parts))
 
@@ -124,7 +126,10 @@ class ObjectStorageConnector:
 
     def delete(self, keys: Sequence[bytes]) -> None:
         """Have objects deleted soon, in order with other calls; what does not exist is ignored. Never waits."""
-        self._open_line().order(Delete(list(keys)))
+        line = self._open_line()
+        if (folder := line.conversation.folder) is not None:
+            folder.pins.release()  # else the server would not use their files again
+        line.order(Delete(list(keys)))
 
     def delete_owner(self, owner: bytes) -> None:
         """Have all objects of an owner deleted soon. Never waits."""
@@ -170,7 +175,10 @@ class ObjectStorageConnector:
             line.cancel(ask)
             raise
         if isinstance(outcome, ObjectStorageError):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # else it would refer to itself by its traceback, and keep what was to be stored
         return outcome
 
     def _patience(self, timeout_seconds: float | None) -> float:
@@ -193,8 +201,7 @@ class _Line:
     def order(self, order: Announce | Delete) -> None:
         """Have something done soon that nobody waits for."""
         self._has_orders = True
-        self._inbox.put(order)
-        if not self._inbox.looks_soon:
+        if not self._inbox.put(order):
             self._loop.wake()
 
     def do(self, command: Command) -> None:
@@ -228,14 +235,14 @@ class _Line:
         self.conversation.close()
 
 
-def _write(folder: Path, key: bytes, owner: bytes, parts: Parts) -> bool:
-    """Write an object into the server's directory; False if that is gone."""
+def _write(folder: Folder, key: bytes, owner: bytes, parts: Parts) -> bool:
+    """Write an object into the server's directory; False where only the server may know a place."""
     try:
         write_object(folder, key, owner, parts)
-    except FileNotFoundError:
+    except (FileNotFoundError, ObjectStorageFull):
         return False
     except OSError as error:
-        raise ObjectStorageError(f"cannot store {parts.size} bytes in {folder}: {error.strerror}") from error
+        raise ObjectStorageError(f"cannot store {parts.size} bytes in {folder.path}: {error.strerror}") from error
     return True
 
 

@@ -3,6 +3,7 @@
 What other threads want is left in an `Inbox`; what they wait for is told to them from here.
 """
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import zmq
 from scaler_object_storage.core.requests import Ask, Fetch, Found, OnDone, Outcome, Requests, Settled
 from scaler_object_storage.directory import SHARED_MEMORY, shared_folder
 from scaler_object_storage.errors import ObjectStorageError
+from scaler_object_storage.folder import Folder
 from scaler_object_storage.object_file import map_object
 from scaler_protocol import codec
 from scaler_protocol import storage_messages as sm
@@ -30,6 +32,9 @@ _log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.02
 """How long more orders are awaited after some were carried out."""
+
+ANNOUNCE_SECONDS = 0.1
+"""How long after announcements alone: those are only for who waits already, everybody else finds the files."""
 
 
 @dataclass(slots=True)
@@ -62,7 +67,7 @@ class Conversation:
     ) -> None:
         """`root` None: everything is streamed."""
         self.requests = Requests(name, str(address), new_id)
-        self.folder: Path | None = None
+        self.folder: Folder | None = None
         """The server's directory, if it can be used from here."""
         self.has_begun = False
         """Whether the server has ever answered."""
@@ -115,7 +120,8 @@ class Conversation:
             outcome: Outcome = item.outcome
             if isinstance(outcome, Found) and isinstance(item.ask, Fetch):
                 view = self._map(item.ask.key)
-                if view is None:  # deleted since
+                if view is None:  # deleted since, or on a disk that is another one here
+                    item.ask.streams = True
                     self.tell(self.requests.ask(item.ask, now), now)
                     continue
                 outcome = view
@@ -123,6 +129,7 @@ class Conversation:
 
     def close(self) -> None:
         """Close the socket and fail what is still waited for."""
+        self.folder = None  # closed when no call uses it any more; views keep their pins
         self._socket.close()
         self.tell(self.requests.fail_all(), 0.0)
 
@@ -136,7 +143,15 @@ class Conversation:
         else:
             self.tell(self.requests.on_message(message, now), now)
 
+    def reopen_folder(self) -> None:
+        """Look whether the server has made its directory anew, after somebody had removed it. For any thread."""
+        folder = self.folder
+        if folder is not None and not folder.is_current:
+            with contextlib.suppress(OSError):
+                self.folder = Folder(folder.path)
+
     def _map(self, key: bytes) -> memoryview | ObjectStorageError | None:
+        self.reopen_folder()
         if self.folder is None:
             return None
         try:
@@ -149,19 +164,19 @@ class Inbox:
     """What other threads want of a conversation; its loop calls `on_wake`.
 
     Orders (announcements, deletions) are not urgent: after some were taken, more are awaited for a moment, so that a
-    thread that stores many objects does not wake the loop for each.
+    thread that stores many objects does not wake the loop for each. A deletion waits for memory to be used again.
     """
 
     def __init__(self, conversation: Conversation) -> None:
-        self.looks_soon = False
-        """Whether orders need no `wake`. Read it after leaving one."""
         self._conversation = conversation
+        self._awaited: tuple[type, ...] = ()  # the kinds of orders that need no `wake` now
         self._commands: deque[Announce | Delete | Command] = deque()
         self._look_at: float | None = None
 
-    def put(self, command: Announce | Delete | Command) -> None:
-        """Leave something to be done; everything is done in order."""
+    def put(self, command: Announce | Delete | Command) -> bool:
+        """Leave something to be done; everything is done in order. Returns whether `on_wake` looks soon by itself."""
         self._commands.append(command)
+        return isinstance(command, self._awaited)
 
     def ask(self, ask: Ask) -> None:
         """Leave a question."""
@@ -176,12 +191,15 @@ class Inbox:
 
     def on_wake(self, now: float) -> None:
         """Do what was left here, and what time has made due."""
-        self.looks_soon = False  # before looking: an order left after that is noticed, or its caller wakes the loop
-        if self._take(now):
-            self._look_at = now + GATHER_SECONDS
+        awaited, self._awaited = self._awaited, ()  # before looking: who leaves an order after that wakes the loop
+        kinds = self._take(now)
+        if Delete in kinds:
+            self._look_at, awaited = now + GATHER_SECONDS, (Announce, Delete)
+        elif Announce in kinds:
+            self._look_at, awaited = now + ANNOUNCE_SECONDS, (Announce,)
         elif self._look_at is not None and now >= self._look_at:
-            self._look_at = None
-        self.looks_soon = self._look_at is not None
+            self._look_at, awaited = None, ()
+        self._awaited = awaited
         self._conversation.tell(self._conversation.requests.on_time(now), now)
 
     def next_wakeup(self) -> float | None:
@@ -189,23 +207,38 @@ class Inbox:
         wakeups = (self._look_at, self._conversation.requests.next_wakeup())
         return min((at for at in wakeups if at is not None), default=None)
 
-    def _take(self, now: float) -> bool:
-        """Do everything in order, successive orders of one kind together; whether there were orders."""
-        requests = self._conversation.requests
+    def _take(self, now: float) -> set[type]:
+        """Do everything in order, orders between two questions together; of which types it was."""
         commands = [self._commands.popleft() for _ in range(len(self._commands))]
-        has_orders = False
-        for kind, group in groupby(commands, type):
-            if kind is Announce:
-                requests.announce([key for order in group if isinstance(order, Announce) for key in order.keys])
-            elif kind is Delete:
-                requests.delete([key for order in group if isinstance(order, Delete) for key in order.keys])
-            else:
-                for command in group:
-                    if not isinstance(command, (Announce, Delete)):
-                        command(now)
+        for _, group in groupby(commands, lambda command: isinstance(command, (Announce, Delete))):
+            orders: list[Announce | Delete] = []
+            for command in group:
+                if isinstance(command, (Announce, Delete)):
+                    orders.append(command)
+                else:
+                    command(now)
+            self._give(orders)
+        return set(map(type, commands))
+
+    def _give(self, orders: list[Announce | Delete]) -> None:
+        """Give orders on, all of one kind together: storing and deleting in turns shall not make a message each."""
+        announced: list[bytes] = []
+        deleted: dict[bytes, None] = {}
+        for order in orders:
+            if isinstance(order, Delete):
+                deleted.update(dict.fromkeys(order.keys))
                 continue
-            has_orders = True
-        return has_orders
+            if not deleted.keys().isdisjoint(order.keys):  # stored again under a key that was deleted before
+                self._send(announced, deleted)
+                announced, deleted = [], {}
+            announced += order.keys
+        self._send(announced, deleted)
+
+    def _send(self, announced: list[bytes], deleted: dict[bytes, None]) -> None:
+        if announced:
+            self._conversation.requests.announce(announced)
+        if deleted:
+            self._conversation.requests.delete(list(deleted))
 
 
 def _call(on_done: OnDone, outcome: Outcome) -> None:

@@ -2,8 +2,10 @@
 
 lock     held as long as the server lives; its time of change is the server's last sign of life
 nonce    random bytes: a peer that reads them here shares the machine
+pins     who looks at which file (`pins.py`)
 <hex>    committed objects, named by their keys
 *.part   objects on their way
+reusable/ files that are to be written again (`free_files.py`)
 """
 
 import contextlib
@@ -17,6 +19,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from scaler_object_storage.errors import DirectoryError
+from scaler_object_storage.folder import Folder
+from scaler_object_storage.free_files import FREE
 from scaler_object_storage.object_file import PART_SUFFIX
 from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
@@ -42,13 +46,13 @@ def directory_name(address: Address) -> str:
     return blake2b(str(address).encode(), digest_size=16).hexdigest()
 
 
-def shared_folder(name: str, nonce: bytes, root: Path = SHARED_MEMORY) -> Path | None:
+def shared_folder(name: str, nonce: bytes, root: Path = SHARED_MEMORY) -> Folder | None:
     """Return the directory that a server named, if it can be reached from here without the network."""
     if not _NAME.match(name):
         return None
-    folder = user_folder(root) / name
     with contextlib.suppress(OSError):
-        if (folder / _NONCE).read_bytes() == nonce:
+        folder = Folder(user_folder(root) / name)
+        if folder.read(_NONCE) == nonce:
             return folder
     return None
 
@@ -66,12 +70,14 @@ class Directory:
             fresh = self.path / f"{_NONCE}{PART_SUFFIX}"
             fresh.write_bytes(self.nonce)
             fresh.rename(self.path / _NONCE)
+            (self.path / FREE).mkdir(mode=0o700, exist_ok=True)
+            self.folder = Folder(self.path)
         except OSError as error:
             raise DirectoryError(f"cannot use {self.path}: {error.strerror}") from error
 
     def keys(self) -> list[bytes]:
         """Return the keys of all committed objects. Raises `OSError`."""
-        return [bytes.fromhex(name) for name in os.listdir(self.path) if _is_key(name)]  # noqa: PTH208 - names are wanted
+        return [bytes.fromhex(name) for name in os.listdir(self.path) if is_key(name)]  # noqa: PTH208 - names are wanted
 
     def touch(self) -> None:
         """Give a sign of life. Raises `OSError` where the directory was removed by somebody."""
@@ -90,15 +96,17 @@ class Directory:
     def release(self) -> None:
         """Let another server have it, with all objects."""
         os.close(self._lock)
+        del self.folder
 
     def remove(self) -> None:
         """Remove it with all objects; who has mapped some keeps them."""
         _remove(self.path)
-        os.close(self._lock)
+        self.release()
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()  # succeeds only when it is empty
 
     def _claim(self) -> int:
+        self.path.parent.parent.stat()  # raises where there is nothing to make it in
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):  # others may be removing what is empty
                 _make_own_folder(self.path.parent)
@@ -205,7 +213,8 @@ def _is_same(descriptor: int, path: Path) -> bool:
     return False
 
 
-def _is_key(name: str) -> bool:
+def is_key(name: str) -> bool:
+    """Whether a file of this name is an object."""
     try:
         return bytes.fromhex(name).hex() == name
     except ValueError:

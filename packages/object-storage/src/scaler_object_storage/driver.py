@@ -20,8 +20,12 @@ import zmq
 from scaler_object_storage.core import events as e
 from scaler_object_storage.core.store import Greeting, Store
 from scaler_object_storage.directory import SHARED_MEMORY, Directory
-from scaler_object_storage.errors import DirectoryError, ObjectStorageFull
-from scaler_object_storage.object_file import PartFile, free_bytes, object_path, read_chunk, read_header
+from scaler_object_storage.disk import Disk
+from scaler_object_storage.errors import DirectoryError, ObjectStorageError, ObjectStorageFull
+from scaler_object_storage.held_files import HeldFiles
+from scaler_object_storage.limits import Limits
+from scaler_object_storage.mover import Mover
+from scaler_object_storage.object_file import PartFile, read_chunk, read_header, recycle
 from scaler_object_storage.outbox import Outbox
 from scaler_protocol import codec
 from scaler_protocol import storage_messages as sm
@@ -42,6 +46,7 @@ MAX_FRAME_BYTES = 2 * sm.CHUNK_BYTES
 _RETRY_SECONDS = 0.01
 _SHOWN_BYTES = 8  # of a route, which a stranger can make long
 _LINGER_MS = 1000
+_NO_DISK = Limits()
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +59,7 @@ class ObjectStorageServer:
         address: Address,
         root: Path = SHARED_MEMORY,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = _NO_DISK,
     ) -> None:
         """Bind, and take over what lies in the directory. Raises `BindError` and `DirectoryError`."""
         self._socket = RouterSocket(context, address, high_water_mark=HIGH_WATER_MARK, max_frame_bytes=MAX_FRAME_BYTES)
@@ -67,6 +73,9 @@ class ObjectStorageServer:
         except DirectoryError:
             self._socket.close()
             raise
+        self._disk = Disk(self.address, self._directory, limits)
+        self._mover = Mover(self._disk)
+        self._held = HeldFiles(self._directory.folder)
         self._greeting = Greeting(new_id(), self._directory.name, self._directory.nonce)
         self._store = Store(self._greeting)
         self._outbox = Outbox(self._socket.send)
@@ -98,7 +107,8 @@ class ObjectStorageServer:
     def describe(self) -> Iterable[str]:
         """Return where it stands, a line at a time, for people."""
         yield f"address    {self.address}, instance {self._greeting.instance_id.hex()}"
-        yield f"directory  {self._directory.path}, {free_bytes(self._directory.path) >> 20} MiB free"
+        yield f"directory  {self._directory.path}, {self._directory.folder.free_bytes() >> 20} MiB free"
+        yield f"on disk    {self._disk}"
         yield f"dropped    {self.dropped} messages and events"
         yield f"uploads    {len(self._parts)} parts of files are open"
         yield f"unsent     {self._outbox}"
@@ -118,6 +128,7 @@ class ObjectStorageServer:
                 loop.remove_reader(descriptor)
             if self._timer is not None:
                 self._timer.cancel()
+            await self._mover.stop()
 
     def stop(self) -> None:
         """End `run`."""
@@ -129,6 +140,8 @@ class ObjectStorageServer:
             part.discard()
         self._outbox.flush()
         self._socket.close(_LINGER_MS)
+        self._disk.close(keep_objects=keep_objects)
+        del self._held  # it has the directory open
         if keep_objects:
             self._directory.release()
         else:
@@ -151,6 +164,8 @@ class ObjectStorageServer:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS
             self._sweep(now)
+        self._held.look(now)
+        self._mover.look(now)
         self._outbox.flush()
         self._schedule(now)
 
@@ -165,6 +180,8 @@ class ObjectStorageServer:
             self._store.next_wakeup(),
             self._sweep_at,
             self._socket.watch_at,
+            self._held.next_wakeup(),
+            self._mover.next_wakeup(),
             now + _RETRY_SECONDS if self._outbox else None,
         ]
         due = min(at for at in wakeups if at is not None)
@@ -179,6 +196,8 @@ class ObjectStorageServer:
                 _log.warning("dropped from peer %s: malformed message: %s", route[:_SHOWN_BYTES].hex(), error)
             return
         for message in packet.messages:
+            if isinstance(message, sm.AnnounceObjects):
+                self._mover.note_stored()
             self._handle(e.Received(route, message), now)
 
     def _handle(self, event: e.Event, now: float) -> None:
@@ -203,6 +222,10 @@ class ObjectStorageServer:
             found = self._directory.collect_parts(time.time())
             if found:
                 _log.info("removed %d unfinished objects whose writers are gone", found)
+            self._directory.folder.free_files.remove_old()
+            if not self._mover.is_moving:
+                self._disk.tidy(time.time())
+        self._mover.note_stored()
         self._list_files(e.ListFiles(), now)
 
     def _start_over(self) -> None:
@@ -215,6 +238,8 @@ class ObjectStorageServer:
             _log.error("%s", error)  # the next sweep tries again
             return
         lost.release()
+        self._disk.memory = self._directory
+        self._held = HeldFiles(self._directory.folder)
         self._greeting.nonce = self._directory.nonce
 
     # ---- effects
@@ -231,7 +256,7 @@ class ObjectStorageServer:
 
     def _look(self, effect: e.Look, now: float) -> None:
         try:
-            header = read_header(self._directory.path, effect.key)
+            header = read_header(self._directory.folder, effect.key)
         except OSError as error:
             if self._throttle.allows("look", now):
                 _log.error("cannot read the files in %s: %s", self._directory.path, error.strerror)
@@ -248,13 +273,16 @@ class ObjectStorageServer:
 
     def _remove_files(self, effect: e.RemoveFiles, now: float) -> None:
         for key in effect.keys:
-            object_path(self._directory.path, key).unlink(missing_ok=True)
+            held = recycle(self._directory.folder, key)
+            if held is not None:
+                self._held.add(held, now)
+            self._disk.remove(key)
 
     def _send_chunk(self, effect: e.SendChunk, now: float) -> None:
         request = effect.request
         answer: sm.StorageMessage
         try:
-            chunk = read_chunk(self._directory.path, request.key, request.version, request.offset, request.length)
+            chunk = read_chunk(self._directory.folder, request.key, request.version, request.offset, request.length)
         except OSError as error:
             answer = sm.StorageFailed(request.request_id, f"cannot read the object: {error.strerror}")
         else:
@@ -265,14 +293,30 @@ class ObjectStorageServer:
         self._send(effect.route, answer, now)
 
     def _send_statistics(self, effect: e.SendStatistics, now: float) -> None:
-        free = free_bytes(self._directory.path)
+        free = self._directory.folder.free_bytes()
         self._send(effect.route, replace(effect.statistics, dropped=self.dropped, free_bytes=free), now)
 
     def _allocate(self, effect: e.Allocate, now: float) -> None:
         try:
-            self._parts[effect.upload_id] = PartFile(self._directory.path, effect.size)
-        except (OSError, ObjectStorageFull) as error:
+            self._parts[effect.upload_id] = self._make_part(effect.size)
+        except (OSError, ObjectStorageError) as error:
             self._fail(effect.upload_id, error, now)
+
+    def _make_part(self, size: int) -> PartFile:
+        """Make place in memory, or else on the disk."""
+        try:
+            return PartFile(self._directory.folder, size)
+        except ObjectStorageFull as full:
+            try:
+                disk = self._disk.open()
+                if disk is not None:
+                    return PartFile(disk.folder, size)
+            except DirectoryError as error:
+                _log.error("%s", str(error))
+            except ObjectStorageFull as also:
+                where = f"{full.directory} and {also.directory}"
+                raise ObjectStorageFull(where, full.needed_bytes, max(full.free_bytes, also.free_bytes)) from None
+            raise
 
     def _write_chunk(self, effect: e.WriteChunk, now: float) -> None:
         try:
@@ -284,9 +328,12 @@ class ObjectStorageServer:
         part = self._parts.pop(effect.upload_id)
         try:
             header = part.commit(effect.key, effect.owner)
+            if part.folder is not self._directory.folder:
+                self._disk.link(effect.key)
         except OSError as error:
             self._fail(effect.upload_id, error, now)
         else:
+            self._mover.note_stored()
             self._handle(e.Seen(header), now)
 
     def _discard(self, effect: e.Discard, now: float) -> None:
@@ -294,9 +341,11 @@ class ObjectStorageServer:
         if part is not None:
             part.discard()
 
-    def _fail(self, upload_id: bytes, error: OSError | ObjectStorageFull, now: float) -> None:
+    def _fail(self, upload_id: bytes, error: OSError | ObjectStorageError, now: float) -> None:
         if isinstance(error, ObjectStorageFull):
             failure = sm.StorageFailed(0, str(error), error.directory, error.needed_bytes, error.free_bytes)
+        elif isinstance(error, ObjectStorageError):
+            failure = sm.StorageFailed(0, str(error))
         else:
             reason = error.strerror or errno.errorcode.get(error.errno or 0, "unknown")
             failure = sm.StorageFailed(0, f"the object storage cannot write to {self._directory.path}: {reason}")

@@ -8,19 +8,37 @@ import ctypes
 import mmap
 import os
 import sys
+from collections.abc import Callable
 
 
-def map_file(descriptor: int, size: int) -> memoryview:
-    """Map the first `size` bytes (at least 1). Raises `OSError`."""
+def map_file(descriptor: int, size: int, on_end: Callable[[], None]) -> memoryview:
+    """Map the first `size` bytes (at least 1). Raises `OSError`.
+
+    `on_end` is called when the last view is gone, by whatever thread that happens in: it must neither wait nor raise.
+    It is not called if this raises.
+    """
     if sys.version_info >= (3, 13):
-        return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ, trackfd=False))
-    reserved = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+        mapping = _Mapping(descriptor, size, prot=mmap.PROT_READ, trackfd=False)
+        mapping.on_end = on_end
+        return memoryview(mapping)
+    reserved = _Mapping(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
     view = memoryview(reserved)
     address = _address(view)
     if _mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor, 0) != address:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    reserved.on_end = on_end
     return view
+
+
+class _Mapping(mmap.mmap):
+    """Ends with its last view: every slice and every array that is one refers to it, unlike to the first memoryview."""
+
+    on_end: Callable[[], None] | None = None
+
+    def __del__(self) -> None:
+        if self.on_end is not None:
+            self.on_end()
 
 
 class _PyBuffer(ctypes.Structure):

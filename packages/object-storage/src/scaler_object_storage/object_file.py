@@ -2,47 +2,42 @@
 
 The header (`header.py`) is written last, so that a file without a valid one is no object. Who writes holds a lock
 (`flock`) on the file, which ends with the writer: what a crash left can be told from what is still being written.
+A deleted object's file is written again, with the memory that it has, if nobody looks at it (`pins.py`).
 """
 
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from scaler_object_storage.errors import ObjectStorageError, ObjectStorageFull
+from scaler_object_storage.folder import Folder
+from scaler_object_storage.free_files import SMALLEST_BYTES, rounded
 from scaler_object_storage.header import HEADER_BYTES, Header
 from scaler_object_storage.mapping import map_file
+from scaler_object_storage.pins import is_reusable
 from scaler_object_storage.values import Buffer, Parts
 
 PART_SUFFIX = ".part"
 
 _ALLOCATION_STEP_BYTES = 8 << 20
+_USE_NOTED_NS = 1_000_000_000
 _MAX_PIECES = 1024  # IOV_MAX of Linux
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
-
-
-def object_path(folder: Path, key: bytes) -> Path:
-    """Return the name of a committed file."""
-    return folder / key.hex()
 
 
 class PartFile:
     """An object on its way: all its memory is allocated first, so that nobody gets SIGBUS when it is short."""
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Folder, size: int) -> None:
         """Raise `ObjectStorageFull`, `FileNotFoundError` where there is no such folder, or another `OSError`."""
         self.size = size
-        self._folder = folder
-        self._path = folder / (os.urandom(16).hex() + PART_SUFFIX)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            self._allocate()
-        except BaseException:
-            self.discard()
-            raise
+        self.folder = folder
+        self._name = _passing_name()
+        taken = folder.free_files.take(HEADER_BYTES + size, self._name)
+        self._descriptor = self._make() if taken is None else taken
 
     def write(self, offset: int, pieces: Sequence[Buffer]) -> None:
         """Write bytes of the object. Not through a mapping: that is half as fast on fresh memory (page faults)."""
@@ -62,7 +57,7 @@ class PartFile:
         header = Header(key, owner, self.size, int.from_bytes(os.urandom(8), "little"))
         try:
             os.pwrite(self._descriptor, header.pack(), 0)
-            self._path.rename(object_path(self._folder, key))
+            self.folder.rename(self._name, key.hex())
         except BaseException:
             self.discard()
             raise
@@ -71,14 +66,34 @@ class PartFile:
 
     def discard(self) -> None:
         """Give it up."""
-        self._path.unlink(missing_ok=True)
+        self.folder.unlink(self._name)
         os.close(self._descriptor)
 
-    def _allocate(self) -> None:
-        total = HEADER_BYTES + self.size
-        free = free_bytes(self._folder)
+    def _make(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self._name, flags, 0o600, dir_fd=self.folder.descriptor)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._allocate_all()
+        except BaseException:
+            self.discard()
+            raise
+        return self._descriptor
+
+    def _allocate_all(self) -> None:
+        total, reusable = HEADER_BYTES + self.size, self.folder.free_files
+        if total > self.folder.free_bytes():
+            reusable.give_back()
+        free = self.folder.free_bytes()
         if total > free:  # without trying: that would take the memory away from everybody else meanwhile
-            raise ObjectStorageFull(str(self._folder), total, free)
+            raise ObjectStorageFull(str(self.folder.path), total, free)
+        if not self._allocate(rounded(total)):
+            reusable.give_back()
+            if not self._allocate(total):
+                raise ObjectStorageFull(str(self.folder.path), total, self.folder.free_bytes())
+
+    def _allocate(self, total: int) -> bool:
+        """Return False where the memory is short."""
         try:
             # In steps: a signal makes the system undo a step and repeat it, a profiler's timer would do so forever.
             for start in range(0, total, _ALLOCATION_STEP_BYTES):
@@ -87,19 +102,11 @@ class PartFile:
             if error.errno not in _FULL:
                 raise
             os.ftruncate(self._descriptor, 0)
-            raise ObjectStorageFull(str(self._folder), total, free_bytes(self._folder)) from error
+            return False
+        return True
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how much memory is left under a folder, 0 where it is gone."""
-    try:
-        status = os.statvfs(folder)
-    except OSError:
-        return 0
-    return status.f_bavail * status.f_frsize
-
-
-def write_object(folder: Path, key: bytes, owner: bytes, parts: Parts) -> Header:
+def write_object(folder: Folder, key: bytes, owner: bytes, parts: Parts) -> Header:
     """Store an object. Raises as `PartFile` does."""
     part = PartFile(folder, parts.size)
     try:
@@ -110,56 +117,133 @@ def write_object(folder: Path, key: bytes, owner: bytes, parts: Parts) -> Header
     return part.commit(key, owner)
 
 
-def map_object(folder: Path, key: bytes) -> memoryview | None:
-    """Return the bytes of an object without a copy, None where there is none. Raises `ObjectStorageError`."""
+def map_object(folder: Folder, key: bytes) -> memoryview | None:
+    """Return the bytes of an object without a copy, None where there is none. Raises `ObjectStorageError`.
+
+    The file is pinned as long as anything refers to them.
+    """
     try:
-        descriptor = os.open(object_path(folder, key), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open(folder, key)
+        if descriptor is None:
+            return None
+        try:
+            return _map_pinned(folder, descriptor, key)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ObjectStorageError(f"cannot map object {key.hex()} in {folder.path}: {error.strerror}") from error
+
+
+def recycle(folder: Folder, key: bytes) -> str | None:
+    """Delete an object; its file becomes a free one, or is removed. Raises `OSError`.
+
+    If somebody looks at it, the file is kept under the name that is returned (`held_files.py`). This is for the server:
+    not for two processes at once.
+    """
+    name = _passing_name()
+    try:
+        folder.rename(key.hex(), name)  # nobody else knows this name: it cannot be replaced any more
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise ObjectStorageError(f"cannot open object {key.hex()} in {folder}: {error.strerror}") from error
+    is_free = make_free(folder, name)
+    if is_free is None:
+        return name
+    if not is_free:
+        folder.unlink(name)
+    return None
+
+
+def make_free(folder: Folder, name: str) -> bool | None:
+    """Make a file that has a passing name a free one; False if it is none to be kept, None if somebody looks at it."""
     try:
-        total = os.fstat(descriptor).st_size
-        if total < HEADER_BYTES:
-            return None
-        view = map_file(descriptor, total)
-    except OSError as error:
-        raise ObjectStorageError(f"cannot map object {key.hex()} in {folder}: {error.strerror}") from error
+        # No link: what lies elsewhere is not for this directory (`disk.py`).
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
+    except OSError:
+        return False
+    try:
+        return _make_free(folder, descriptor, name)
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
-    header = Header.unpack(bytes(view[:HEADER_BYTES]))
-    return view[HEADER_BYTES:] if header is not None and _fits(header, key, total) else None
 
 
-def read_header(folder: Path, key: bytes) -> Header | None:
+def read_header(folder: Folder, key: bytes) -> Header | None:
     """Return what a file says, None where there is no such object. Raises `OSError`."""
-    with suppress(FileNotFoundError):
-        descriptor = os.open(object_path(folder, key), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return _read_header(descriptor, key)
-        finally:
-            os.close(descriptor)
-    return None
+    descriptor = _open(folder, key)
+    if descriptor is None:
+        return None
+    try:
+        return _read_header(descriptor, key, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
 
 
-def read_chunk(folder: Path, key: bytes, version: int, offset: int, length: int) -> bytes | None:
+def read_chunk(folder: Folder, key: bytes, version: int, offset: int, length: int) -> bytes | None:
     """Return bytes of an object, None where it does not exist with this content. Raises `OSError`."""
-    with suppress(FileNotFoundError):
-        descriptor = os.open(object_path(folder, key), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            header = _read_header(descriptor, key)
-            if header is None or header.version != version or offset + length > header.size:
-                return None
-            return os.pread(descriptor, length, HEADER_BYTES + offset)
-        finally:
-            os.close(descriptor)
+    descriptor = _open(folder, key)
+    if descriptor is None:
+        return None
+    try:
+        header = _read_header(descriptor, key, os.fstat(descriptor).st_size)
+        if header is None or header.version != version or offset + length > header.size:
+            return None
+        return os.pread(descriptor, length, HEADER_BYTES + offset)
+    finally:
+        os.close(descriptor)
+
+
+def _map_pinned(folder: Folder, descriptor: int, key: bytes) -> memoryview | None:
+    status = os.fstat(descriptor)
+    if status.st_size < HEADER_BYTES or not folder.pins.pin(descriptor, status.st_ino):
+        return None
+    try:
+        header = _read_header(descriptor, key, status.st_size)  # only now: before, it could have become a free file
+        if header is not None:
+            _note_use(descriptor, status)
+            pins, inode = folder.pins, status.st_ino
+            view = map_file(descriptor, HEADER_BYTES + header.size, lambda: pins.end(inode))
+            return view[HEADER_BYTES:]
+    except BaseException:
+        folder.pins.end(status.st_ino)
+        raise
+    folder.pins.end(status.st_ino)
     return None
 
 
-def _read_header(descriptor: int, key: bytes) -> Header | None:
+def _note_use(descriptor: int, status: os.stat_result) -> None:
+    """Let the server see that the object is in use (`disk.py`); the system itself notes that once a day at most."""
+    now = time.time_ns()
+    if now - max(status.st_atime_ns, status.st_mtime_ns) > _USE_NOTED_NS:
+        with suppress(OSError):
+            os.utime(descriptor, ns=(now, status.st_mtime_ns))
+
+
+def _make_free(folder: Folder, descriptor: int, name: str) -> bool | None:
+    status = os.fstat(descriptor)
+    if status.st_size < SMALLEST_BYTES:
+        return False
+    if not folder.pins.claim(status.st_ino):
+        return None
+    try:
+        if not is_reusable(os.fstat(descriptor)):  # only now: readers mark while they have a pin
+            return False
+        os.pwrite(descriptor, bytes(HEADER_BYTES), 0)  # who has it open, but no pin yet, sees that it is no object
+        return folder.free_files.add(name, status.st_size)
+    finally:
+        folder.pins.unclaim(status.st_ino)
+
+
+def _open(folder: Folder, key: bytes) -> int | None:
+    with suppress(FileNotFoundError):
+        return os.open(key.hex(), os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder.descriptor)
+    return None
+
+
+def _read_header(descriptor: int, key: bytes, total: int) -> Header | None:
     header = Header.unpack(os.pread(descriptor, HEADER_BYTES, 0))
-    return header if header is not None and _fits(header, key, os.fstat(descriptor).st_size) else None
+    return header if header is not None and header.key == key and HEADER_BYTES + header.size <= total else None
 
 
-def _fits(header: Header, key: bytes, total: int) -> bool:
-    return header.key == key and HEADER_BYTES + header.size == total
+def _passing_name() -> str:
+    return os.urandom(16).hex() + PART_SUFFIX

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import zmq
 
 from scaler_object_storage.config import ObjectStorageConfig
-from scaler_object_storage.directory import remove_stale
+from scaler_object_storage.disk import remove_all_stale
 from scaler_object_storage.driver import ObjectStorageServer
 from scaler_object_storage.errors import DirectoryError
 from scaler_object_storage.hosted import Hosted
+from scaler_object_storage.limits import Limits
 from scaler_protocol.addresses import Address
 from scaler_runtime.config import ConfigError
 from scaler_runtime.dump import add_sections
@@ -97,13 +98,17 @@ async def serve(
     io_threads: int = 1,
 ) -> int:
     """Serve until `stopping` is set. `keeps_objects`: whether to leave them to another server, asked at the end."""
-    for path in remove_stale(RETENTION_SECONDS, time.time()):
+    try:
+        limits = Limits.from_environment()
+    except ValueError as error:
+        raise ProgramError(str(error)) from error
+    for path in remove_all_stale(limits, RETENTION_SECONDS, time.time()):
         _log.info("removed %s, which no server came back for", path)
     raise_descriptor_limit()
     context: zmq.Context[Any] = zmq.Context(io_threads)
     try:
         try:
-            server = ObjectStorageServer(context, config.object_storage_address)
+            server = ObjectStorageServer(context, config.object_storage_address, limits=limits)
         except DirectoryError as error:
             raise ProgramError(str(error)) from error
         stopper = asyncio.create_task(_stop_when(stopping, server))

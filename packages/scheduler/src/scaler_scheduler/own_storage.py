@@ -88,9 +88,10 @@ class OwnStorage:
             self._is_closed = True
             await asyncio.to_thread(self._zygote.close, _GRACE_SECONDS)
             if self._has_listened or any(map(_says_listening, self._zygote.events())):
-                from scaler_object_storage.directory import remove_directory
+                from scaler_object_storage.disk import remove_left
+                from scaler_object_storage.limits import Limits
 
-                remove_directory(self._address)
+                remove_left(self._address, Limits.from_environment())
 
     def abandon(self) -> None:
         """End it at once, if it was not closed in order."""

@@ -59,6 +59,14 @@ class DoomOwner:
 
 
 @dataclass(slots=True)
+class Report:
+    """All files are known now: say what there is."""
+
+    route: Route
+    request_id: int
+
+
+@dataclass(slots=True)
 class Proceed:
     """What an upload needed was done: go on with it, and say how far it is. Nothing happens if it failed."""
 
@@ -70,7 +78,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Received | Seen | Gone | Listed | DoomOwner | UploadFailed | Proceed | Tick
+Event = Received | Seen | Gone | Listed | DoomOwner | Report | UploadFailed | Proceed | Tick
 
 
 # ---- effects: each is carried out, and the events that come of it handled, before the next

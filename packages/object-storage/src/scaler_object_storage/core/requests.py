@@ -62,6 +62,8 @@ class Fetch(Ask):
 
     key: bytes = b""
     wait: bool = True
+    streams: bool = False
+    """Whether the bytes are to be sent, also on the server's machine."""
     request_id: int = 0
     download: Download | None = None
 
@@ -228,7 +230,7 @@ class Requests:
         fetch = self._fetches.pop(message.request_id, None)
         if fetch is None:
             return []
-        if self._is_shared:
+        if self._is_shared and not fetch.streams:
             return [self._settle(fetch, Found())]
         try:
             fetch.download = Download(message.size, message.version)

@@ -24,6 +24,7 @@ from scaler_object_storage.core.events import (
     Received,
     RemoveFiles,
     Reply,
+    Report,
     Route,
     Seen,
     SendChunk,
@@ -44,7 +45,7 @@ UPLOAD_SECONDS = 60.0
 
 MAX_WAITS = 100_000
 MAX_UPLOADS = 1000
-
+MAX_UNSEEN = 10_000
 
 MAX_OBJECT_BYTES = 1 << 46
 """More than any machine's memory; beyond that, numbers no longer fit the system's calls."""
@@ -93,6 +94,7 @@ class Store:
         self._greeting = greeting
         self._objects: dict[bytes, _Stored] = {}
         self._keys_of: dict[bytes, set[bytes]] = {}  # owner -> keys
+        self._unseen: set[bytes] = set()  # announced, but nobody wanted to know of them yet; most are soon deleted
         self._waits: dict[tuple[Route, int], _Wait] = {}
         self._waits_for: dict[bytes, dict[tuple[Route, int], _Wait]] = {}  # key -> those of _waits
         self._uploads: dict[bytes, _Upload] = {}
@@ -122,7 +124,8 @@ class Store:
 
     def describe(self) -> Iterator[str]:
         """Return what the tables hold, a line at a time, for people."""
-        yield f"objects    {len(self._objects)}, {sum(stored.size for stored in self._objects.values())} bytes"
+        unseen = f", and {len(self._unseen)} that nobody has looked at" if self._unseen else ""
+        yield f"objects    {len(self._objects)}{unseen}, {sum(stored.size for stored in self._objects.values())} bytes"
         yield f"waits      {len(self._waits)} for {len(self._waits_for)} objects"
         yield f"transfers  {sum(not upload.is_finished for upload in self._uploads.values())} uploads under way"
         for owner, keys in list(self._keys_of.items()):
@@ -152,7 +155,7 @@ class Store:
 
     def on_listed(self, event: Listed, now: float) -> list[Effect]:
         found = set(event.keys)
-        for key in self._objects.keys() - found:
+        for key in (self._objects.keys() | self._unseen) - found:
             self._forget(key)
         return [Look(key) for key in found - self._objects.keys()]
 
@@ -188,7 +191,12 @@ class Store:
         return [Reply(route, sm.StorageWelcome(greeting.instance_id, greeting.directory, greeting.nonce))]
 
     def on_announce(self, route: Route, request: sm.AnnounceObjects, now: float) -> list[Effect]:
-        return [*map(Look, request.keys), Reply(route, sm.Done(request.request_id))]
+        for key in self._objects.keys() & request.keys:
+            self._forget(key)  # replaced
+        self._unseen.update(request.keys)
+        wanted = self._waits_for.keys() & request.keys if self._waits_for else ()
+        looks = self._look_at_unseen() if len(self._unseen) > MAX_UNSEEN else map(Look, wanted)
+        return [*looks, Reply(route, sm.Done(request.request_id))]
 
     def on_delete(self, route: Route, request: sm.DeleteObjects, now: float) -> list[Effect]:
         for key in request.keys:
@@ -223,12 +231,16 @@ class Store:
         return [SendChunk(route, request)]
 
     def on_ask_statistics(self, route: Route, request: sm.AskStatistics, now: float) -> list[Effect]:
+        return [*self._look_at_unseen(), Then(Report(route, request.request_id))]
+
+    def on_report(self, event: Report, now: float) -> list[Effect]:
         shares = [
             sm.OwnerShare(owner, len(keys), sum(self._objects[key].size for key in keys))
             for owner, keys in self._keys_of.items()
         ]
         uploads = sum(not upload.is_finished for upload in self._uploads.values())
-        return [SendStatistics(route, sm.Statistics(request.request_id, len(self._waits), uploads, 0, 0, shares))]
+        figures = sm.Statistics(event.request_id, len(self._waits), uploads, 0, 0, shares)
+        return [SendStatistics(event.route, figures)]
 
     # ---- uploads
 
@@ -286,7 +298,12 @@ class Store:
 
     # ---- tables
 
+    def _look_at_unseen(self) -> list[Effect]:
+        keys, self._unseen = self._unseen, set()
+        return list(map(Look, keys))
+
     def _forget(self, key: bytes) -> None:
+        self._unseen.discard(key)
         stored = self._objects.pop(key, None)
         if stored is not None:
             keys = self._keys_of[stored.owner]
@@ -308,6 +325,7 @@ _ON_EVENT: dict[type[Any], Callable[[Store, Any, float], list[Effect]]] = {
     Gone: Store.on_gone,
     Listed: Store.on_listed,
     DoomOwner: Store.on_doom_owner,
+    Report: Store.on_report,
     Proceed: Store.on_proceed,
     UploadFailed: Store.on_upload_failed,
     Tick: Store.on_tick,
