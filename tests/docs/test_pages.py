@@ -9,8 +9,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from docs.option_tables import option_table
+from scaler_adapter_container.config import ContainerWorkerAdapterConfig
 from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
 from scaler_adapter_native.config import NativeWorkerAdapterConfig
+from scaler_adapter_slurm.config import SlurmWorkerAdapterConfig
 from scaler_cluster.config import ClusterConfig
 from scaler_object_storage.config import ObjectStorageConfig
 from scaler_runtime.config import option_rows
@@ -28,6 +30,8 @@ COMMANDS = {
     "scaler_cluster": ClusterConfig,
     "scaler_worker_adapter_native": NativeWorkerAdapterConfig,
     "scaler_worker_adapter_fixed_native": FixedNativeWorkerAdapterConfig,
+    "scaler_worker_adapter_slurm": SlurmWorkerAdapterConfig,
+    "scaler_worker_adapter_container": ContainerWorkerAdapterConfig,
     "scaler_object_storage_server": ObjectStorageConfig,
     "scaler_top": TopConfig,
 }
@@ -126,3 +130,10 @@ def anchors(page):
     """Return the anchors of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scaling.md"])
+def test_where_vanilla_is_introduced_the_page_says_that_it_counts_tasks(page):
+    (text,) = re.findall(r"\*\*The ratios of `vanilla`[^\n]*\n(?:[^\n]+\n)+", (ROOT / page).read_text())
+    assert "count tasks, not seconds" in text
+    assert "vanilla(upper=1)" in (ROOT / page).read_text()

@@ -37,6 +37,8 @@ SCHEDULER = {"scaler-scheduler"} | SERVER
 # Tasks may import the facade, so workers bring it.
 NATIVE = {"scaler-adapter-native", "scaler-adapter-core", "scaler-worker", "scaler"} | CLIENT
 FIXED_NATIVE = {"scaler-adapter-fixed-native"} | NATIVE
+SLURM = {"scaler-adapter-slurm", "scaler-adapter-core"} | BELOW_ALL
+CONTAINER = {"scaler-adapter-container", "scaler-adapter-core"} | BELOW_ALL
 CLUSTER = {"scaler-cluster"} | FIXED_NATIVE | SCHEDULER
 
 OURS = {
@@ -45,6 +47,8 @@ OURS = {
     "scaler-scheduler": SCHEDULER,
     "scaler-adapter-native": NATIVE,
     "scaler-adapter-fixed-native": FIXED_NATIVE,
+    "scaler-adapter-slurm": SLURM,
+    "scaler-adapter-container": CONTAINER,
     "scaler-cluster": CLUSTER,
 }
 RUNTIME_NEEDS = {"cyclopts", "psutil", "pycapnp", "pyzmq"}
@@ -55,6 +59,8 @@ DECLARED = {
     "scaler-scheduler": RUNTIME_NEEDS | {"rich"},
     "scaler-adapter-native": RUNTIME_NEEDS | {"cloudpickle"},
     "scaler-adapter-fixed-native": RUNTIME_NEEDS | {"cloudpickle"},
+    "scaler-adapter-slurm": RUNTIME_NEEDS,
+    "scaler-adapter-container": RUNTIME_NEEDS | {"docker"},
     "scaler-cluster": RUNTIME_NEEDS | {"cloudpickle", "rich"},
 }
 COMMANDS = {
@@ -62,6 +68,8 @@ COMMANDS = {
     "scaler-scheduler": {"scaler_scheduler", "scaler_top"},
     "scaler-adapter-native": {"scaler_worker_adapter_native"},
     "scaler-adapter-fixed-native": {"scaler_worker_adapter_fixed_native"},
+    "scaler-adapter-slurm": {"scaler_worker_adapter_slurm"},
+    "scaler-adapter-container": {"scaler_worker_adapter_container"},
     "scaler-cluster": {"scaler_cluster"},
 }
 WORKERS = {

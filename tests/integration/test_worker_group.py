@@ -8,13 +8,19 @@ import pytest
 
 from scaler import Client
 from scaler_protocol.identifiers import worker_ids_of
-from tests.integration.commands import Command, running, scheduler
+from tests.integration.commands import Command, running, scheduler, wait_until
 
 pytestmark = pytest.mark.integration
 
 
 def pid_after(seconds):
     time.sleep(seconds)
+    return os.getpid()
+
+
+def touch_and_wait(begun, end):
+    begun.touch()
+    wait_until(end.exists)
     return os.getpid()
 
 
@@ -59,3 +65,29 @@ def test_what_is_missing_is_one_line():
     assert group.stop() == 2
     assert len(group.lines) == 1
     assert "group_id" in group.output.lower()
+
+
+def test_before_its_time_is_up_its_workers_finish_what_they_run_however_long_that_takes(tmp_path):
+    with scheduler() as (command, address), Client(address) as client:
+        group = Command("scaler_worker.group", address, "g", "-n", 2)
+        command.wait_for_line("2 workers")
+        future = client.submit(touch_and_wait, tmp_path / "begun", tmp_path / "end")
+        wait_until((tmp_path / "begun").exists)
+        group.process.send_signal(signal.SIGUSR2)
+        command.wait_for_line("was stopped")  # the idle one
+        (tmp_path / "end").touch()
+        assert future.result() > 0
+        assert group.process.wait(60) == 0
+        assert group.stop() == 0
+        assert not any("lost" in line or "died" in line for line in command.lines)
+
+
+def test_asked_to_stop_while_it_finishes_it_stops(tmp_path):
+    with scheduler() as (command, address), Client(address) as client:
+        group = Command("scaler_worker.group", address, "g")
+        command.wait_for_line("is ready")
+        client.submit(touch_and_wait, tmp_path / "begun", tmp_path / "never")
+        wait_until((tmp_path / "begun").exists)
+        group.process.send_signal(signal.SIGUSR2)
+        group.wait_for_line("nearly up")
+        assert group.stop() == 0

@@ -1,5 +1,7 @@
 """The table of groups has bounds, and puts together what engines show."""
 
+import pytest
+
 from scaler_adapter_core.groups import MAX_ENDED, MAX_USED, Groups
 from scaler_adapter_core.model import GroupState, Limits
 from scaler_adapter_core.provider import LaunchSpec, TerminateMode, Unit, UnitState
@@ -56,3 +58,14 @@ def test_what_was_asked_to_end_shows_it_at_once():
     assert groups.table["a"].state is GroupState.DRAINING
     groups.on_observed([], 4.0)
     assert groups.table["a"].state is GroupState.GONE
+
+
+def test_the_table_is_proven_consistent():
+    groups = Groups(Limits())
+    groups.on_launching([LaunchSpec("a", {})], 1.0)
+    groups.add_ended(LaunchSpec("b", {}), GroupState.FAILED, "because", 1.0)
+    groups.on_told(2.0)
+    groups.check()
+    groups.table["a"].told_at = 2.0
+    with pytest.raises(AssertionError):
+        groups.check()

@@ -4,6 +4,7 @@ It makes one call to the provider at a time and decides anew after each, so that
 """
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
@@ -63,6 +64,8 @@ class Adapter:
                 self._effects += self._reporter.report(self.desire, self.groups, self._held, now, must=must)
             self._announce()
             self._finish(now)
+        if sys.flags.dev_mode:
+            self.check()
         return self._effects
 
     def next_wakeup(self) -> float | None:
@@ -76,6 +79,13 @@ class Adapter:
             times.append(self._observe_at)
         first = min(times)
         return None if first == inf else first
+
+    def check(self) -> None:
+        """Raise `AssertionError` unless the tables are consistent."""
+        self.groups.check()
+        assert all(group_id == want.group_id for group_id, want in self.desire.wanted.items())
+        if isinstance(self._call, e.CallLaunch):  # its outcomes are for these
+            assert all(spec.group_id in self.groups.table for spec in self._call.specs)
 
     def describe(self, now: float) -> Iterator[str]:
         """Return where it stands, a line at a time, for people."""
@@ -239,7 +249,9 @@ class Adapter:
     def _desired(self) -> Desired:
         offered = self.profile.capabilities
         if self._stop is None:
-            return Desired(self.desire.wanted, frozenset(self.desire.stop), offered)
+            # What leaves by itself finishes its tasks: the scheduler, told so, wants it to go.
+            stop = self.desire.stop.difference(group.group_id for group in self.groups.live() if group.leaves_by_itself)
+            return Desired(self.desire.wanted, frozenset(stop), offered)
         drain = self._stop.drain and self._connected_at is not None
         live = frozenset(group.group_id for group in self.groups.live())
         return Desired({}, live, offered, TerminateMode.DRAIN if drain else TerminateMode.STOP)
@@ -274,6 +286,9 @@ class Adapter:
         why = f": {first.reason}" if first.reason else ""
         self._log(logging.WARNING if why else logging.INFO, f"asking {_some(group_ids)} to end ({first.mode}){why}")
         for action in chosen:
+            group = self.groups.table[action.group_id]
+            if action.reason and group.asked is None:  # it has failed already: what comes next waits for its turn
+                self._fail(Cause.START, action.reason, group.launched_at, now)
             self.groups.on_asked(action.group_id, action.mode, action.reason, now)
         return e.CallTerminate(group_ids, first.mode, first.grace_seconds)
 

@@ -42,6 +42,15 @@ class Groups:
         """Whether the id belonged to a group that has ended and is not reported any more."""
         return group_id in self._used
 
+    def check(self) -> None:
+        """Raise `AssertionError` unless the table is consistent."""
+        assert all(group_id == group.group_id for group_id, group in self.table.items())
+        ended = [group for group in self.table.values() if not group.is_live]
+        assert len(ended) <= MAX_ENDED
+        assert len(self._used) <= MAX_USED
+        assert len(self._used) == MAX_USED or all(group.group_id in self._used for group in ended)
+        assert all(group.told_at is None for group in self.live())
+
     # ---- what the adapter does
 
     def on_launching(self, specs: Iterable[LaunchSpec], now: float) -> None:

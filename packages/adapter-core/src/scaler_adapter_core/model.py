@@ -152,6 +152,11 @@ class Group:
         """Whether it takes a place."""
         return self.state not in ENDED
 
+    @property
+    def leaves_by_itself(self) -> bool:
+        """Whether it finishes its tasks unasked, as before the time limit of its job."""
+        return self.state is GroupState.DRAINING and self.asked is None
+
 
 @dataclass(frozen=True, slots=True)
 class Desired:

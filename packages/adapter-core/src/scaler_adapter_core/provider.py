@@ -64,7 +64,7 @@ class UnitState(StrEnum):
     """Its workers are registered with the scheduler. Providers that cannot see that leave it at RUNNING: the adapter
     is told by the scheduler."""
     DRAINING = "draining"
-    """Its workers finish what they run and take nothing new."""
+    """Its workers finish what they run and take nothing new: asked to, or by itself, as before its time is up."""
     STOPPING = "stopping"
     """Asked to end, and still there."""
     GONE = "gone"
@@ -142,7 +142,8 @@ class ProviderError(Exception):
 
 
 OnChange = Callable[[], None]
-"""To be called, in the loop's thread, when `observe` would answer something new. Polled providers never call it."""
+"""To be called, in the loop's thread, when `observe` would answer something new. Polled providers need not;
+where they expect something soon, they may call it to be asked before the next poll."""
 
 OpenProvider = Callable[[OnChange], Awaitable[Provider]]
 """Makes a provider, within the running loop; `ProviderError` where the engine cannot be used at all."""

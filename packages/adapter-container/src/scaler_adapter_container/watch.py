@@ -1,0 +1,51 @@
+"""Listens to what the engine tells of the adapter's containers, in a thread of its own, as long as the program runs.
+
+Only a hint to look: whatever is missed here, the next look shows.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from scaler_adapter_container.engine import Engine, EngineError
+
+RETRY_SECONDS: Final = 5.0
+_TOLD = frozenset({"", "start", "die", "pause", "unpause"})
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """See the module. `on_change` is called in its thread."""
+
+    def __init__(
+        self, open_engine: Callable[[], Engine], labels: Mapping[str, str], on_change: Callable[[], None]
+    ) -> None:
+        self._open_engine = open_engine
+        self._labels = labels
+        self._on_change = on_change
+        self._closed = threading.Event()
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._listen()
+            except EngineError as error:
+                _log.debug("the engine tells nothing: %s", error)
+            self._closed.wait(RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        engine = self._open_engine()
+        try:
+            for action in engine.events(self._labels):
+                if self._closed.is_set():
+                    return
+                if action in _TOLD:
+                    self._on_change()
+        finally:
+            engine.close()

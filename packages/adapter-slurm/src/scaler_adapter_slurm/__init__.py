@@ -1,0 +1,1 @@
+"""The Scaler worker adapter that has Slurm run worker groups as jobs, on demand."""
