@@ -40,8 +40,10 @@ def main() -> int:
             for name, one in targets.items():
                 seed = _turn(name, one, seed, counts, findings)
         print(f"honest rounds meanwhile: {service.rounds}")
+        growth = {f"socket: {name}": grown for name, grown in service.growth.items()}
     for name in targets:
-        print(f"{counts[name]:>12,} {name}")
+        grown = f", grew by at most {growth[name] >> 20} MiB" if name in growth else ""
+        print(f"{counts[name]:>12,} {name}{grown}")
     print(f"{sum(counts.values()):>12,} inputs, {len(findings)} findings, first seed {arguments.seed}")
     return 1 if findings else 0
 

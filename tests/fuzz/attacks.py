@@ -12,9 +12,16 @@ from scaler_protocol import messages as m
 from scaler_protocol import storage_messages as sm
 from scaler_protocol.batch import U32, Encoding, column
 from scaler_protocol.errors import ProtocolError
-from scaler_protocol.identifiers import new_id
 from tests.fuzz.mutations import mutate_frames
+from tests.fuzz.peers import packet, register
 from tests.fuzz.records import kinds_of, message, record
+from tests.fuzz.slow_readers import (
+    unread_chunks,
+    unread_reports,
+    unread_results,
+    uploads_without_end,
+    waits_without_end,
+)
 from tests.fuzz.wire import Wire, suppressed
 
 Attack = Callable[[str, Random], None]
@@ -22,27 +29,6 @@ Attack = Callable[[str, Random], None]
 
 _MESSAGES, _STORAGE = kinds_of(m.Message), kinds_of(sm.StorageMessage)
 _ROLES = ("client", "worker", "host", "adapter", "", "root")
-
-
-def register(role: str = "client", **fields: object) -> m.Register:
-    """Return a registration."""
-    given = {"session_id": new_id(), "secret": new_id(), "name": "stranger", **fields}
-    return m.Register(
-        role=role,
-        product=m.PRODUCT,
-        protocol_version=m.PROTOCOL_VERSION,
-        python_version="3",
-        host_name="elsewhere",
-        pid=1,
-        instance_id=b"",
-        received=0,
-        **given,
-    )
-
-
-def packet(*messages: m.Message, first: int = 0) -> list[bytes]:
-    """Return the frames of a packet."""
-    return codec.encode(m.Packet(first, 0, list(messages)))
 
 
 def noise(address: str, rng: Random) -> None:
@@ -93,6 +79,16 @@ def lists(address: str, rng: Random) -> None:
         struct.pack("<ii", -4, 0x00010001),
     ):
         words = bodies + pointer + bytes(64)
+        with suppressed(), Wire(address) as wire:
+            wire.greet()
+            for _ in range(20):
+                wire.message([struct.pack("<II", 0, len(words) // 8) + words])
+
+
+def nested(address: str, rng: Random) -> None:
+    """Cap'n Proto structs within structs, and lists within lists, deeper than anybody should follow."""
+    for pointer in (struct.pack("<IHH", 0, 0, 1), struct.pack("<II", 1, 1 << 3 | 6)):
+        words = struct.pack("<IHH", 0, 2, 1) + bytes(16) + pointer * 100_000 + bytes(64)
         with suppressed(), Wire(address) as wire:
             wire.greet()
             for _ in range(20):
@@ -260,6 +256,7 @@ _ON_SCHEDULER: tuple[Attack, ...] = (
     huge_lengths,
     many_parts,
     lists,
+    nested,
     damaged,
     foreign_messages,
     registrations,
@@ -269,6 +266,7 @@ _ON_SCHEDULER: tuple[Attack, ...] = (
     flood,
     without_credit,
     functions,
+    unread_results,
     endless_message,
 )
 _ON_STORAGE: tuple[Attack, ...] = (
@@ -277,11 +275,23 @@ _ON_STORAGE: tuple[Attack, ...] = (
     huge_lengths,
     many_parts,
     lists,
+    nested,
     damaged_storage,
     idle_connections,
     flood,
+    unread_chunks,
+    waits_without_end,
+    uploads_without_end,
     endless_message,
 )
-_ON_MONITOR: tuple[Attack, ...] = (noise, frames, huge_lengths, many_parts, idle_connections, subscriptions)
+_ON_MONITOR: tuple[Attack, ...] = (
+    noise,
+    frames,
+    huge_lengths,
+    many_parts,
+    idle_connections,
+    subscriptions,
+    unread_reports,
+)
 
 ON = {"scheduler": _ON_SCHEDULER, "object storage": _ON_STORAGE, "monitor": _ON_MONITOR}

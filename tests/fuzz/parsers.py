@@ -11,8 +11,9 @@ from random import Random
 from scaler_adapter_native.config import NativeWorkerAdapterConfig
 from scaler_cluster.config import ClusterConfig
 from scaler_object_storage.errors import ObjectStorageError
+from scaler_object_storage.folder import Folder
 from scaler_object_storage.header import HEADER_BYTES, Header
-from scaler_object_storage.object_file import map_object, object_path, read_chunk, read_header, write_object
+from scaler_object_storage.object_file import map_object, read_chunk, read_header, write_object
 from scaler_object_storage.values import Parts, dump_value, load_parts
 from scaler_protocol import codec
 from scaler_protocol import messages as m
@@ -165,14 +166,14 @@ _KEY = b"k" * 16
 def _object_file(rng):
     folder = _folder()
     value = rng.choice((b"", b"abc", [1, 2], {"a": bytes(100)}))
-    write_object(folder, _KEY, b"o", dump_value(value) if rng.random() < 0.7 else Parts.of(b"raw"))
-    content = object_path(folder, _KEY).read_bytes()
+    write_object(Folder(folder), _KEY, b"o", dump_value(value) if rng.random() < 0.7 else Parts.of(b"raw"))
+    content = (folder / _KEY.hex()).read_bytes()
     return mutate(rng, content[: HEADER_BYTES + 64]) + content[HEADER_BYTES + 64 :] if rng.random() < 0.9 else content
 
 
 def _read_object_file(content):
-    folder = _folder()
-    object_path(folder, _KEY).write_bytes(content)
+    folder = Folder(_folder())
+    (folder.path / _KEY.hex()).write_bytes(content)
     read_header(folder, _KEY)
     read_chunk(folder, _KEY, 1, 0, 10)
     header = Header.unpack(content[:HEADER_BYTES])

@@ -1,6 +1,7 @@
 """Real processes under attack, and an honest client whose work has to go on."""
 
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from random import Random
 from typing import Self
@@ -14,17 +15,30 @@ from tests.integration.commands import running
 MAX_GROWTH_BYTES = 700 << 20
 """Most that a process may grow by. A peer's own share is bounded: what it may have unread, its functions, its tasks."""
 
+LARGE_BYTES = 100_000
+"""So large values go to the object storage."""
+
 
 def double(value: int) -> int:
     """Do an honest task."""
     return 2 * value
 
 
+def grow(data: bytes) -> bytes:
+    """Take and give a value that lies in the object storage."""
+    return data + data
+
+
 class Service:
-    """A scheduler with its monitor and an object storage, two workers, and a client that maps without end."""
+    """A scheduler with its monitor and an object storage, two workers, and a client that works without end.
+
+    Its values travel in messages and through the object storage.
+    """
 
     def __init__(self) -> None:
         self.rounds = 0
+        self.growth: Counter[str] = Counter()
+        """By how many bytes each attack has made its target grow, at most."""
         self.failure: BaseException | None = None
         self._stopping = threading.Event()
         self._stack = ExitStack()
@@ -39,8 +53,8 @@ class Service:
         self.command_of = {"scheduler": scheduler, "object storage": storage, "monitor": scheduler}
         self.address_of = {"scheduler": address, "object storage": storage_address, "monitor": monitor_address}
         run(running("scaler_adapter_fixed_native", address, "--max-workers", 2))
-        self._client = run(Client(address))
-        assert self._client.map(double, range(100)) == [2 * n for n in range(100)]
+        self.client = run(Client(address))
+        assert self.client.map(double, range(100)) == [2 * n for n in range(100)]
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
         self._stack.callback(self._stop)
@@ -59,6 +73,8 @@ class Service:
             attack(address, Random(seed))
             self.prove_alive()
         grown = peak.bytes - before
+        name = f"{target} {attack.__name__}"
+        self.growth[name] = max(self.growth[name], grown)
         assert grown < MAX_GROWTH_BYTES, f"{attack.__name__}: grew by {grown >> 20} MiB"
         assert command.process.poll() is None, f"{attack.__name__} ended it:\n{command.output}"
 
@@ -76,9 +92,11 @@ class Service:
     def _work(self) -> None:
         numbers = range(300)
         expected = [2 * number for number in numbers]
+        data = bytes(LARGE_BYTES)
         try:
             while not self._stopping.is_set():
-                assert self._client.map(double, numbers) == expected
+                assert self.client.map(double, numbers) == expected
+                assert self.client.submit(grow, data).result() == data + data
                 self.rounds += 1
                 self._stopping.wait(0.005)
         except BaseException as error:  # noqa: BLE001 - told to whoever waits

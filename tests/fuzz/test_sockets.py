@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from scaler_protocol import messages as m
-from tests.fuzz import attacks
+from tests.fuzz import attacks, peers
 from tests.fuzz.service import Service
 from tests.fuzz.wire import Wire
 
@@ -46,11 +46,23 @@ def test_a_client_without_credit_is_told_why(service):
 
 
 def test_a_stranger_cannot_take_the_session_of_another(service):
-    mine, address = attacks.register(), service.address_of["scheduler"]
+    mine, address = peers.register(), service.address_of["scheduler"]
     with Wire(address) as owner, Wire(address) as thief:
         owner.greet()
-        owner.message(attacks.packet(mine))
+        owner.message(peers.packet(mine))
         assert isinstance(owner.answer().messages[0], m.Registered)
         thief.greet()
-        thief.message(attacks.packet(attacks.register(session_id=mine.session_id)))
+        thief.message(peers.packet(peers.register(session_id=mine.session_id)))
         assert isinstance(thief.answer().messages[0], m.Refused)
+
+
+def test_a_client_at_work_does_not_notice_strangers_that_claim_its_session(service):
+    address = service.address_of["scheduler"]
+    session_id = bytes.fromhex(service.client.identity.decode().rpartition("|")[2])
+    for number in range(100):
+        with Wire(address) as thief:
+            thief.greet()
+            thief.message(peers.packet(peers.register(session_id=session_id, secret=bytes([number]) * 16)))
+            assert isinstance(thief.answer().messages[0], m.Refused)
+            thief.message(peers.packet(m.AbandonBatches(list(range(1000))), first=1))
+    service.prove_alive()

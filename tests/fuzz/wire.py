@@ -7,6 +7,7 @@ from typing import Self
 
 from scaler_protocol import codec
 from scaler_protocol import messages as m
+from scaler_protocol import storage_messages as sm
 from scaler_protocol.addresses import Address
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)  # ZMTP 3.0
@@ -55,6 +56,10 @@ class Wire:
             packet = codec.decode(self._message())
             if packet.messages:
                 return packet
+
+    def storage_answer(self) -> list[sm.StorageMessage]:
+        """Return what comes next from an object storage."""
+        return codec.decode_storage(self._message()).messages
 
     def _message(self) -> list[bytes]:
         frames: list[bytes] = []

@@ -76,11 +76,19 @@ class Command:
 
     def tree(self):
         """Return every living process of the command, itself included."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            for process in [root, *root.children(recursive=True)]:
-                self._seen[process.pid] = process
+        if self.process.poll() is None:  # afterwards the number may be another process's
+            with contextlib.suppress(psutil.NoSuchProcess):
+                root = psutil.Process(self.process.pid)
+                for process in [root, *root.children(recursive=True)]:
+                    self._seen[process.pid] = process
         return [process for process in self._seen.values() if is_alive(process)]
+
+    def children(self):
+        """Return the living children of the command itself; none once it has ended."""
+        if self.process.poll() is None:  # afterwards the number may be another process's
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return [child for child in psutil.Process(self.process.pid).children() if is_alive(child)]
+        return []
 
     def stop(self, number=signal.SIGTERM):
         """Ask it to stop and return its exit code; nothing it started may be left."""

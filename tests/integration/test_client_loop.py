@@ -329,6 +329,17 @@ def test_a_refused_client(address):
         Client(address)
 
 
+def test_a_client_that_is_turned_away_later_says_so_of_its_futures(address):
+    with echo_scheduler(address) as first:
+        client = Client(address, timeout_seconds=20)
+        future = held_future(first, client)
+    with echo_scheduler(address, roles=("worker",)):
+        with pytest.raises(ClientQuitException, match="knows no role 'client'"):
+            future.result(20)
+        with pytest.raises(ClientQuitException, match="knows no role 'client'"):
+            client.submit(operator.neg, 1)
+
+
 def test_shutting_down(scheduler):
     client, other = Client(scheduler.address), Client(scheduler.address)
     future = held_future(scheduler, other)

@@ -243,16 +243,20 @@ def test_two_parents_share_one_worker_when_a_child_takes_long(combo, ledger):
 # ---- time
 
 
-def test_the_time_that_a_task_waits_for_a_lent_slot_does_not_count(combo, ledger):
-    with Client(combo(1, task_timeout_seconds=1)) as client:
+@pytest.mark.parametrize(("workers", "hard"), [(1, False), (1, True), (2, False)])
+def test_the_time_that_a_task_is_suspended_does_not_count(combo, ledger, workers, hard):
+    """Whether its children run in its place or elsewhere; what it does afterwards by itself does count."""
+    with Client(combo(workers, task_timeout_seconds=1, hard_processor_suspend=hard)) as client:
         assert client.submit(wait_of_children, ledger, 4).result(PATIENCE_SECONDS) == 4
-        with pytest.raises(TaskTimeoutError):
-            client.submit(time.sleep, PATIENCE_SECONDS).result(PATIENCE_SECONDS)
+        with pytest.raises(TaskTimeoutError, match="limit of 1 seconds"):
+            client.submit(wait_of_children, ledger, 1, PATIENCE_SECONDS).result(PATIENCE_SECONDS)
 
 
-def wait_of_children(ledger, count):
+def wait_of_children(ledger, count, more_seconds=0.0):
     with Client() as client:
-        return len([client.submit(child, ledger, "", 0.6).result() for _ in range(count)])
+        done = [client.submit(child, ledger, "", 0.6).result() for _ in range(count)]
+        time.sleep(more_seconds)
+        return len(done)
 
 
 # ---- stopping processes

@@ -1,5 +1,7 @@
 """Scheduler and object storage as process objects, as programs written for the reference start them."""
 
+import sys
+
 import pytest
 
 from scaler.cluster.object_storage_server import ObjectStorageServerProcess
@@ -10,6 +12,7 @@ from scaler.config.types.zmq import ZMQConfig, ZMQType
 from scaler.utility.network_util import get_available_tcp_port
 from scaler_client.client import Client
 from scaler_cluster.launcher import StartError
+from tests.integration.commands import Command
 from tests.integration.test_cluster import nothing_left
 
 pytestmark = pytest.mark.integration
@@ -62,3 +65,33 @@ def test_a_scheduler_process_accepts_clients(tmp_path):
         note()
 
     assert process.exitcode == 0
+
+
+PROGRAM = """
+from scaler.cluster.cluster import Cluster
+from scaler.cluster.scheduler import Scheduler
+from scaler.config.section.cluster import ClusterConfig
+from scaler.config.section.scheduler import SchedulerConfig
+from scaler.config.types.zmq import ZMQConfig
+from scaler.worker_adapter.native import NativeWorkerAdapter
+address = ZMQConfig.from_string({address!r})
+print("ended with", {program}.run())
+"""
+
+
+def running_in(program, address):
+    return Command("-c", PROGRAM.format(program=program, address=address), program=(sys.executable,))
+
+
+def test_scheduler_and_cluster_run_in_programs_themselves(tmp_path):
+    address = f"ipc://{tmp_path}/scheduler"
+    scheduler = running_in("Scheduler(SchedulerConfig(address))", address)
+    cluster = running_in("Cluster(ClusterConfig(address, num_of_workers=1))", address)
+    try:
+        with Client(address) as client:
+            assert client.submit(abs, -1).result() == 1
+    finally:
+        assert cluster.stop() == 0
+        assert scheduler.stop() == 0
+    for command in (cluster, scheduler):
+        assert command.lines[-1] == "ended with 0"

@@ -76,3 +76,25 @@ def test_several_restarts_in_a_row_and_many_short_tasks(tmp_path):
             scheduler = Command("scaler_scheduler", address)
         assert [future.result() for future in futures] == list(range(1500))
     assert scheduler.stop() == 0
+
+
+def test_calls_made_while_the_scheduler_is_away_wait_for_it_or_for_the_timeout():
+    address = free_address()
+    scheduler = Command("scaler_scheduler", address)
+    adapter = ("scaler_adapter_fixed_native", address, "--max-workers", 1)
+    with running(*adapter), Client(address) as patient, Client(address, timeout_seconds=1) as impatient:
+        assert patient.submit(abs, -1).result() == impatient.submit(abs, -1).result() == 1
+        scheduler.kill()
+        future, reference = patient.submit(abs, -2), impatient.submit(abs, -3)
+        silence = f"the scheduler at {address} was silent for 1 seconds"
+        with pytest.raises(TimeoutError, match=silence):
+            reference.result()
+        with pytest.raises(TimeoutError, match=silence):
+            impatient.map(abs, [-1])
+        assert not future.done()
+        scheduler = Command("scaler_scheduler", address)
+
+        assert future.result() == 2
+        assert patient.map(abs, [-4]) == [4]
+        assert impatient.submit(abs, -5).result() == 5
+    assert scheduler.stop() == 0

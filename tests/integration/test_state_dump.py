@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from scaler import Client
-from tests.integration.commands import Command, running, wait_until
+from tests.integration.commands import Command, running, scheduler, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -94,6 +94,26 @@ EXPECTED = {
 }
 
 
+def test_every_process_that_any_command_has_started_writes_its_state_and_goes_on(tmp_path):
+    there = {"TMPDIR": str(tmp_path)}
+    command = Command("scaler_scheduler", "tcp://127.0.0.1:0", environment=there)
+    address = command.wait_for_line("scheduler listening on").split()[-1]
+    with (
+        running("scaler_cluster", address, "-n", 1, environment=there) as cluster,
+        running("scaler_adapter_native", address, environment=there) as native,
+        running("scaler_worker.group", address, "g", "-n", 1, environment=there) as group,
+    ):
+        command.wait_for_line("2 workers")
+        processes = [process for one in (command, cluster, native, group) for process in one.tree()]
+        # The scheduler has its storage and what looks after that; the others have zygotes and two workers.
+        assert len(processes) == 3 + 3 + 2 + 3
+        for process in processes:
+            dump_of(tmp_path, process.pid)
+        with Client(address) as client:
+            assert client.map(abs, [-1]) == [1]
+    assert command.stop() == 0
+
+
 def test_it_may_be_asked_again_and_again(tmp_path):
     with running("scaler_scheduler", "tcp://127.0.0.1:0", environment={"TMPDIR": str(tmp_path)}) as scheduler:
         scheduler.wait_for_line("scheduler listening on")
@@ -109,10 +129,45 @@ def test_without_a_place_to_write_it_goes_on():
         assert "No such file" in scheduler.wait_for_line("the state cannot be written")
 
 
+DEVELOPMENT = {"PYTHONDEVMODE": "1"}
+PROGRAM = """
+from scaler import Client
+with Client({address!r}) as client:
+    assert client.map(abs, range(-500, 0)) == list(range(500, 0, -1))
+    assert len(client.submit(bytes, 100_000).result()) == 100_000
+    for number in range(50):
+        client.submit(abs, number).cancel()
+"""
+
+
 def test_in_development_mode_the_tables_are_checked_all_the_time():
-    scheduler = Command("scaler_scheduler", "tcp://127.0.0.1:0", program=(sys.executable, "-X", "dev", "-m"))
+    scheduler = Command("scaler_scheduler", "tcp://127.0.0.1:0", environment=DEVELOPMENT)
     address = scheduler.wait_for_line("scheduler listening on").split()[-1]
-    with running("scaler_adapter_fixed_native", address, "--max-workers", 1), Client(address) as client:
+    fixed = ("scaler_adapter_fixed_native", address, "--max-workers", 2)
+    with running(*fixed, environment=DEVELOPMENT) as adapter, Client(address) as client:
         assert client.map(rest, [0.001] * 50) == [0.001] * 50
+        program = Command("-c", PROGRAM.format(address=address), program=(sys.executable,), environment=DEVELOPMENT)
+        assert program.process.wait(60) == 0, program.output
+        program.assert_nothing_left()
     assert scheduler.stop() == 0
-    assert "could not be handled" not in scheduler.output
+    for command in (scheduler, adapter, program):
+        assert "could not be handled" not in command.output, command.output
+        assert "AssertionError" not in command.output
+
+
+CHECKED = """
+from scaler_adapter_core.adapter import Adapter
+Adapter.check = lambda self: 1 / 0
+from runpy import run_module
+run_module("scaler_adapter_fixed_native", run_name="__main__")
+"""
+
+
+def test_what_is_found_in_development_mode_is_in_the_log():
+    with scheduler() as (_, address):
+        arguments = (CHECKED, address, "--max-workers", 1)
+        adapter = Command("-c", *arguments, program=(sys.executable,), environment=DEVELOPMENT)
+        try:
+            assert adapter.wait_for_line("ZeroDivisionError")
+        finally:
+            adapter.kill()

@@ -27,7 +27,7 @@ from scaler.utility.exceptions import (
 from scaler.utility.network_util import get_available_tcp_port
 from scaler_client import objects
 from scaler_object_storage.connector import ObjectStorageConnector
-from scaler_object_storage.directory import directory_name, user_folder
+from scaler_object_storage.directory import directory_name, is_key, user_folder
 from scaler_object_storage.values import Parts
 from scaler_protocol.addresses import Address
 from scaler_protocol.batch import MAX_INLINE_BYTES, STORED_BYTES
@@ -157,7 +157,7 @@ def held(observer):
     sizes = []
     for path in (user_folder() / directory_name(observer.address)).iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if path.name not in {"lock", "nonce"}:
+            if is_key(path.name):
                 sizes.append(path.stat().st_size)
     return len(sizes), sum(sizes)
 
@@ -457,7 +457,7 @@ def test_cancelled_tasks_leave_nothing(client, observer):
 
 def test_no_place_is_the_failure_of_the_task_alone(client):
     future = client.submit(more_than_there_is)
-    with pytest.raises(ObjectStorageException, match=r"no place for 1759\d+ bytes in /dev/shm/scaler-\S+, \d+ bytes"):
+    with pytest.raises(ObjectStorageException, match=r"no place for 1759\d+ bytes in /dev/shm/scaler-\S+ and \S+, \d+"):
         future.result()
     with pytest.raises(ObjectStorageException, match="bytes are free"):
         client.submit(total, more_than_there_is())
@@ -493,12 +493,12 @@ def test_a_worker_waits_no_longer_than_its_own():
     storage = Storage(context, "Worker|x", timeout_seconds=0.1)
     storage.use(f"tcp://127.0.0.1:{get_available_tcp_port()}")
     with pytest.raises(ObjectStorageException, match="not answered"):
-        storage.put(Parts.of(b"x"), b"owner")
+        storage.put(b"k" * 16, b"owner", Parts.of(b"x"))
     with pytest.raises(ObjectStorageException, match="not answered"):
         storage.fetch(b"key")
     storage.use("")
     with pytest.raises(ObjectStorageException, match="has no object storage"):
-        storage.put(Parts.of(b"x"), b"owner")
+        storage.put(b"k" * 16, b"owner", Parts.of(b"x"))
     context.term()
 
 

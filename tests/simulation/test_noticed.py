@@ -9,6 +9,7 @@ from scaler_protocol import messages as m
 from scaler_protocol.batch import U32, numbers
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.lending import Lending
+from scaler_scheduler.core.outcomes import Outcomes
 from tests.simulation.faults import NONE
 from tests.simulation.simulation import Broken, Simulation
 from tests.simulation.workers import Worker
@@ -67,7 +68,7 @@ def test_tasks_that_wait_for_tasks_without_a_place_are_noticed(monkeypatch):
 
 
 def test_a_result_that_does_not_reach_who_waits_for_it_is_noticed(monkeypatch):
-    monkeypatch.setattr(Dispatch, "_pass_on", lambda *_: None)
+    monkeypatch.setattr(Outcomes, "pass_on", lambda *_: None)
     with pytest.raises(AssertionError, match="is over"):
         run_some()
 

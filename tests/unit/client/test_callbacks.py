@@ -1,5 +1,6 @@
 """Callbacks run one after the other, in a thread of their own."""
 
+import sys
 import threading
 
 from scaler_client.callbacks import CallbackThread
@@ -18,6 +19,15 @@ def test_callbacks_may_wait_for_each_other_and_may_fail(caplog):
     thread.close()
     assert names == ["test-callbacks"]
     assert "exception calling the callback" in caplog.text
+
+
+def test_one_that_exits_does_not_cost_the_others(caplog):
+    callbacks, called = CallbackThread("callbacks"), threading.Event()
+    callbacks.run(sys.exit)
+    callbacks.run(called.set)
+    assert called.wait(10)
+    assert "SystemExit" in caplog.text
+    callbacks.close()
 
 
 def test_no_thread_without_callbacks():

@@ -244,6 +244,15 @@ def test_everything_can_be_cancelled():
     core.check()
 
 
+def test_it_knows_whether_tasks_may_still_run_that_nobody_waits_for(core):
+    core.submit(batch(1), 0.0)
+    assert not core.has_abandoned
+    core.abandon([55])
+    assert not core.has_abandoned
+    core.abandon([1])
+    assert core.has_abandoned
+
+
 def test_abandoned_batches_are_heard_of_no_more(core):
     one = batch(1, 2)
     core.submit(one, 0)

@@ -159,3 +159,11 @@ def test_batches_do_not_come_in_once_it_is_closed(door):
     door.close("over")
     with pytest.raises(ClientQuitException):
         door.add_batches(1, pytest.fail)
+
+
+def test_ids_go_on_after_those_of_the_client_before():
+    door = Door(None, lambda: None, last_batch_id=7)
+    call(door, 1)
+    (batch,) = door.take()
+    assert batch.ticket.batch_id == 8
+    assert door.last_batch_id == 8

@@ -77,6 +77,19 @@ def test_callables_of_all_kinds_work():
         assert load_function(function.payload)[0](*args) == fn(*args)
 
 
+def test_a_callable_whose_attributes_are_no_texts_has_a_name_all_the_same():
+    class Proxy:
+        def __getattr__(self, name):
+            if name.startswith("__") and name not in {"__name__", "__qualname__"}:
+                raise AttributeError(name)
+            return self
+
+        def __call__(self):
+            return self
+
+    assert Functions(DefaultSerializer()).of(Proxy()).name.endswith("Proxy")
+
+
 def test_what_is_no_function_is_refused():
     with pytest.raises(TypeError, match="not callable"):
         function_of(3)

@@ -41,6 +41,39 @@ def test_takes_address_number_and_options():
     assert config.preload == "models:load"
 
 
+OPTIONS = {
+    "object_storage_address": "tcp://127.0.0.1:8517",
+    "preload": "models:load",
+    "worker_names": ["alice"],
+    "per_worker_capabilities": {"gpu": 2},
+    "per_worker_task_queue_size": 3,
+    "heartbeat_interval_seconds": 4,
+    "task_timeout_seconds": 5,
+    "death_timeout_seconds": 6,
+    "garbage_collect_interval_seconds": 7,
+    "trim_memory_threshold_bytes": 8,
+    "hard_processor_suspend": True,
+    "event_loop": "builtin",
+    "worker_io_threads": 9,
+    "logging_paths": ["-", "log"],
+    "logging_config_file": "log.ini",
+    "logging_level": "DEBUG",
+}
+
+
+def test_every_option_arrives():
+    config = Cluster(n_workers=1, **OPTIONS).config
+
+    workers, process, log = config.worker_config, config.process_config, config.logging_config
+    assert (str(config.object_storage_address), config.preload) == ("tcp://127.0.0.1:8517", "models:load")
+    assert list(config.worker_names) == ["alice"]
+    assert workers.per_worker_capabilities == {"gpu": 2}
+    for name in [name for name in OPTIONS if hasattr(workers, name) and name != "per_worker_capabilities"]:
+        assert getattr(workers, name) == OPTIONS[name]
+    assert (process.event_loop, process.worker_io_threads) == ("builtin", 9)
+    assert (log.paths, log.config_file, log.level) == (("-", "log"), "log.ini", "DEBUG")
+
+
 def test_the_usual_number_of_workers():
     assert Cluster().config.num_of_workers == usual_number_of_workers()
 

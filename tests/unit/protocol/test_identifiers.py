@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from scaler_protocol.identifiers import helper_id, new_worker_id, root_of, worker_ids_of
+from scaler_protocol.identifiers import helper_id, new_worker_id, result_key, root_of, worker_ids_of
 
 
 @pytest.mark.parametrize("name", ["NAT", "a+b", "FIX|0123"])
@@ -24,3 +24,10 @@ def test_the_ids_of_a_groups_workers_follow_from_the_group():
     assert ids == worker_ids_of("g-1", "alice", 3)
     assert len({*ids, *worker_ids_of("g-2", "alice", 3)}) == 6
     assert all(re.fullmatch(r"Worker\|alice\|[0-9a-f]{32}", worker_id) for worker_id in ids)
+
+
+def test_each_result_of_each_slice_has_a_key_of_its_own_that_everybody_knows():
+    keys = {result_key(client, piece, task) for client in (b"a", b"b") for piece in (1, 1 << 40) for task in (0, 7)}
+    assert len(keys) == 8
+    assert {len(key) for key in keys} == {16}
+    assert result_key(b"a", 1, 0) in keys

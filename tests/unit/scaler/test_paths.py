@@ -232,9 +232,30 @@ def test_an_object_storage_address_reads_and_writes_itself():
     assert str(address) == address.to_string() == "tcp://[::1]:8517"
 
 
-def test_a_free_port_can_be_bound():
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (WorkerNames, "alice,bob", WorkerNames(("alice", "bob"))),
+        (WorkerCapabilities, "gpu=2,linux", WorkerCapabilities({"gpu": 2, "linux": -1})),
+        (ZMQConfig, "tcp://host.example:1", ZMQConfig(ZMQType.tcp, "host.example", 1)),
+        (ObjectStorageAddressConfig, "tcp://host.example:1", ObjectStorageAddressConfig("host.example", 1)),
+    ],
+)
+def test_types_read_and_write_themselves(kind, text, value):
+    read = kind.from_string(text)
+
+    assert {field.name: getattr(read, field.name) for field in dataclasses.fields(kind)} == {
+        field.name: getattr(value, field.name) for field in dataclasses.fields(kind)
+    }
+    assert str(read) == text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_free_port_can_be_bound(host):
+    port = get_available_tcp_port(hostname=host)
+    assert type(port) is int
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", get_available_tcp_port()))
+        listener.bind((host, port))
 
 
 def test_a_scoped_logger_tells_beginning_completion_and_time(caplog):
@@ -242,6 +263,7 @@ def test_a_scoped_logger_tells_beginning_completion_and_time(caplog):
         assert caplog.messages == ["beginning the work"]
 
     assert caplog.messages[1].startswith("completed the work after 0.0")
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 
 
 def test_setup_logger_has_the_promised_parameters():

@@ -39,6 +39,28 @@ def test_a_cluster_does_not_bring_the_client_or_the_command_line():
     assert not {"zmq", "capnp", "cloudpickle", "cyclopts", "psutil", "asyncio"} & set(loaded)
 
 
+HEAVY = {"zmq", "capnp", "cyclopts", "psutil", "asyncio", "numpy", "multiprocessing", "concurrent.futures.process"}
+OTHERS = {"scaler_scheduler", "scaler_worker", "scaler_cluster", "scaler_adapter_core", "scaler_runtime"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "without"),
+    [
+        ("from scaler import Client", HEAVY | OTHERS),
+        ("from scaler import ScalerFuture, Serializer", HEAVY | OTHERS),
+        ("import scaler.client.object_reference, scaler.client.serializer.default", HEAVY | OTHERS),
+        ("import scaler.utility.exceptions, scaler.utility.graph.optimization", HEAVY | OTHERS),
+        ("import scaler.config.defaults, scaler.utility.network_util", HEAVY | OTHERS | {"scaler_client"}),
+        ("import scaler.config.types.zmq", HEAVY | OTHERS | {"scaler_client"}),
+        ("from scaler import Cluster", HEAVY | {"scaler_client.client"}),
+    ],
+)
+def test_a_name_brings_no_more_than_it_needs(statement, without):
+    loaded = python(f"import sys; {statement}; print(sorted(sys.modules))")
+
+    assert not without & set(loaded)
+
+
 def test_the_version_is_that_of_the_distribution():
     assert scaler.__version__ == version("scaler")
 

@@ -107,6 +107,17 @@ def test_why_groups_fail_reaches_the_log_and_the_client_whose_tasks_wait():
     assert "no module named x" in client.notices[0].text
 
 
+def test_why_a_group_failed_that_its_adapter_gave_up_reaches_the_client_too():
+    _bench, client, adapter = scaled(1)
+    adapter.obey("running")
+
+    adapter.set("g-1", "stopping", "no worker of it registered within 3 seconds")
+    adapter.set("g-1", "failed", "no worker of it registered within 3 seconds")
+
+    assert [notice.cause for notice in client.notices] == ["worker groups fail: N"]
+    assert "no worker of it registered" in client.notices[0].text
+
+
 def test_why_the_groups_of_a_constant_number_have_failed_is_said_once():
     bench, client, adapter = scaled(1, max_groups=0)
 

@@ -156,6 +156,20 @@ def test_with_a_limit_of_nought_only_the_places_on_workers_count():
     assert client.statuses(accepted) == [Status.VALUE] * 3 + [Status.REFUSED] * 2
 
 
+def test_places_that_are_taken_do_not_count():
+    bench = Bench(max_number_of_tasks_waiting=0)
+    client, worker = bench.client(), bench.worker(queue_size=3)
+    first, second = client.submit(3), client.submit(1)
+
+    assert worker.held == 2  # of unknown duration; the third waits for its place
+    assert client.statuses(second) == [Status.REFUSED]
+    worker.complete(1, seconds=1.0)
+    third = client.submit(2)
+    assert client.statuses(third) == [Status.REFUSED]
+    worker.complete_all()
+    assert client.statuses(first) == [Status.VALUE] * 3
+
+
 def test_places_on_workers_that_take_nothing_do_not_count():
     bench = Bench(max_number_of_tasks_waiting=0)
     client, worker = bench.client(), bench.worker()

@@ -5,6 +5,7 @@ import pytest
 from scaler_protocol import messages as m
 from scaler_protocol.batch import F64, U8, U32, U64, Encoding, Status, column, numbers
 from scaler_protocol.errors import ProtocolError
+from scaler_protocol.identifiers import result_key
 from scaler_runtime import core as c
 from tests.unit.scheduler.builders import Bench, function_id, learn, results, stored_key
 
@@ -269,10 +270,36 @@ def test_a_late_stored_result_is_removed():
     client.submit(1)
     slice_id, _ = one.running()
     one.end(hello=True)
+    bench.deleted.clear()
 
     one.say(results(slice_id, b"A", 1, 0, 1, status=Status.STORED))
 
     assert bench.deleted == [stored_key(0)]
+
+
+@pytest.mark.parametrize("cause", ["signal", "exit", "cancelled", "timeout", "planned"])
+def test_what_a_process_stored_without_a_word_is_removed_when_it_has_ended(cause):
+    """Its name follows from the task: it is not known whether there is anything."""
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    learn(bench, client, worker, 0.001)
+    batch = client.submit(5)
+    worker.complete(1, status=Status.STORED)
+    unheard = [(slice_id, task) for slice_id, (_, start, stop) in worker.slices.items() for task in range(start, stop)]
+    assert [task for _, task in unheard] == [1, 2, 3, 4]
+    worker.end(cause, 9)
+
+    assert bench.deleted == [result_key(b"A", *place) for place in unheard]
+    assert client.statuses(batch)[:1] == [Status.STORED]
+
+
+def test_what_a_process_stored_that_may_come_back_stays():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker()
+    client.submit(1)
+    worker.vanish()
+
+    assert bench.deleted == []
 
 
 @pytest.mark.parametrize("leaves", [True, False])

@@ -81,3 +81,15 @@ def test_a_queue_of_one_holds_one_long_task():
     assert room(worker(queue_size=1), 1.0) == 1
     assert room(worker(queue_size=1, outstanding=1, load=1.0), 1.0) == 0
     assert room(worker(queue_size=1, outstanding=1, load=1.0), None) == 0
+
+
+def test_a_helper_takes_only_tasks_of_higher_priority_than_the_one_that_waits():
+    helper, deeper = worker(), worker()
+    hungry = HungryWorkers()
+    for one, floor in ((helper, 0.0), (deeper, 1.0)):
+        one.lender, one.floor = "w", floor
+        hungry.add(one)
+
+    assert hungry.first(0) is None
+    assert hungry.first(1) is helper
+    assert hungry.first(2) is deeper  # the other one may take what this may not

@@ -511,3 +511,29 @@ def test_nobody_answers_for_a_stopped_process_that_is_gone(how):
 
     assert b"W" not in nest.bench.vouched
     assert b"inner" not in nest.bench.state.clients
+
+
+def test_after_a_task_that_waited_others_of_its_function_come_one_at_a_time():
+    """What is queued behind a waiting task has to be taken back."""
+    bench = Bench()
+    bench.state.durations.add(b"parent".ljust(16, b"."), 0.001, 1)
+    nest = Nest(tasks=200, bench=bench)
+    nest.lent().complete()
+    finish(nest.inner, nest.worker)
+
+    for _ in range(lending.WARY_TASKS - 1):
+        assert nest.worker.held == 1
+        nest.worker.complete()
+    assert nest.worker.held > 2  # none of those has waited
+
+
+def test_others_come_in_slices_all_the_time():
+    bench = Bench()
+    for name in (b"parent", b"plain"):
+        bench.state.durations.add(name.ljust(16, b"."), 0.001, 1)
+    nest = Nest(bench=bench)
+    nest.lent().complete()
+    finish(nest.inner, nest.worker)
+    nest.outer.submit(200, "plain")
+
+    assert nest.worker.held > 2

@@ -95,6 +95,20 @@ def test_suspended_tasks_are_not_queued():
     assert (row.outstanding, row.suspended, row.queued) == (1, 0, 0)
 
 
+def test_a_task_is_suspended_wherever_its_own_run():
+    bench = Bench()
+    client, worker = bench.client(), bench.worker("W")
+    client.submit(1)
+    other = bench.worker("V")
+    inner = bench.client("inner", inside=worker)
+    inner.submit(1, priority=1)
+
+    assert other.held == 1
+    rows = {row.worker_id: row for row in report(bench).workers}
+    assert (rows["W"].outstanding, rows["W"].suspended, rows["W"].queued) == (1, 1, 0)
+    assert (rows["V"].outstanding, rows["V"].suspended, rows["V"].queued) == (1, 0, 0)
+
+
 def test_figures_of_an_earlier_process_are_not_those_of_the_next_one():
     bench = Bench()
     worker = bench.worker()

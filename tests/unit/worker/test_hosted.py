@@ -37,7 +37,7 @@ def test_others_see_its_status():
     assert worker.key == "W 2"
 
 
-def test_time_for_which_the_slot_is_lent_does_not_count():
+def test_time_for_which_it_is_suspended_does_not_count():
     worker = hosted()
     worker.record.numbers[SLICE], worker.record.numbers[TASK] = 1, 4
     worker.seconds_running(10.0, 5.0)

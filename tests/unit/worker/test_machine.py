@@ -46,5 +46,16 @@ def test_the_older_kind_of_control_groups(tree):
     assert OutOfMemoryKills(tree / "proc", tree / "cgroup").count() == 0
 
 
+@pytest.mark.parametrize("file", ["memory.events", "memory/memory.oom_control"])
+def test_a_control_group_that_is_mounted_as_the_root_as_in_containers(tree, file):
+    (tree / "proc/self/cgroup").write_text("4:memory:/engine/container\n0::/engine/container\n")
+    counter = tree / "cgroup" / file
+    counter.parent.mkdir(parents=True)
+    counter.write_text("oom_kill 5\n")
+    kills = OutOfMemoryKills(tree / "proc", tree / "cgroup")
+    counter.write_text("oom_kill 7\n")
+    assert kills.count() == 2
+
+
 def test_where_nothing_can_be_read_nothing_is_known(tree):
     assert OutOfMemoryKills(tree / "proc", tree / "cgroup").count() is None

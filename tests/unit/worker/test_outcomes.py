@@ -6,6 +6,7 @@ import pytest
 
 from scaler_protocol import batch
 from scaler_protocol.batch import Status, check_results
+from scaler_protocol.identifiers import result_key
 from scaler_worker import outcomes as outcomes_module
 from scaler_worker.outcomes import Outcomes
 from scaler_worker.workload import Piece
@@ -112,6 +113,19 @@ def test_too_much_for_one_message_is_divided(outcomes, monkeypatch):
     assert batch.MAX_INLINE_BYTES != 400
 
 
+def test_one_that_is_too_large_may_be_stored(outcomes, monkeypatch):
+    monkeypatch.setattr(outcomes_module, "MAX_INLINE_BYTES", 100)
+    asked = []
+    outcomes.store_large = lambda task, value: asked.append((task, value, outcomes.key(task))) or (Status.STORED, b"x")
+    large = 1 << 2000
+    outcomes.begin(piece(), 4)
+    outcomes.values += [1, large, 2]
+    outcomes.end()
+    runs = [run for results in outcomes.take() for run in decode(results)]
+    assert shape(runs) == [(4, 1, Status.VALUES), (5, 1, Status.STORED), (6, 1, Status.VALUES)]
+    assert asked == [(5, large, result_key(b"Client|1", 7, 5))]
+
+
 def test_size_counts_what_waits(outcomes):
     outcomes.begin(piece(), 0)
     outcomes.add(Status.VALUE, b"x" * 1000)
@@ -123,3 +137,10 @@ def test_size_counts_what_waits(outcomes):
 def test_the_owner_of_results_is_their_client(outcomes):
     outcomes.begin(piece(), 0)
     assert outcomes.client_id == b"Client|1"
+
+
+def test_the_key_of_a_result_is_that_of_its_task(outcomes):
+    here = piece(slice_id=9)
+    outcomes.begin(here, 3)
+    outcomes.values.append(1)
+    assert outcomes.key() == result_key(here.assigned.client_id, 9, 4)

@@ -39,3 +39,15 @@ def test_a_slot_comes_back_empty():
         records.take()
     records.give_back(slot)
     assert records.take()[1].running() is None
+
+
+def test_the_host_sees_whether_a_task_is_suspended():
+    records = Records(1)
+    slot, seen = records.take()
+    own = open_record(os.dup(records.descriptor), slot)
+    assert not seen.is_suspended
+    own.note_waiting(2)
+    assert seen.is_suspended
+    own.note_waiting(0)
+    assert not seen.is_suspended
+    records.close()

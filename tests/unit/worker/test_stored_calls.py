@@ -81,8 +81,9 @@ def test_no_place_for_a_result_is_its_tasks_failure(stage):
 
 
 def test_arguments_come_from_where_they_are(stage):
-    key = stage.storage.put(whole_parts(100, DEFAULT), b"client")
-    whole = stage.storage.put(dump_call_apart((LARGE, [10]), {}, DEFAULT), b"client")
+    key, whole = b"key 1", b"key 2"
+    stage.storage.put(key, b"client", whole_parts(100, DEFAULT))
+    stage.storage.put(whole, b"client", dump_call_apart((LARGE, [10]), {}, DEFAULT))
     sum_block = dump_linked((1, 0), {"k": 0}, {1: StoredLink(key), "k": InlineLink(dump_result(10, DEFAULT))}, DEFAULT)
     runs = stage.run(linked(sum_block), total)
     assert pickle.loads(runs[0].payload) == [111]

@@ -198,3 +198,20 @@ def test_each_task_has_the_results_that_it_waited_for():
 
 def test_most_tasks_waited_for_none():
     assert piece().awaited_of(3) == ()
+
+
+def test_the_tables_are_proven_consistent(workload):
+    workload.check()
+    for slice_id in (1, 2, 3, 4):
+        workload.put(piece(slice_id=slice_id))
+    taken = workload.take(0)
+    workload.recall(1, 3)
+    workload.recall(2, 5)
+    workload.recall(3, 0)
+    workload.check()
+    workload.finish(taken, 10)
+    workload.keep_running()
+    workload.check()
+    workload._queued += 1
+    with pytest.raises(AssertionError):
+        workload.check()

@@ -6,14 +6,13 @@ The thread and its futures never refer to the `Client`, so that dropping the cli
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import zmq
 
 from scaler_client import context
 from scaler_client.batches import Batch, Receiver
@@ -30,14 +29,13 @@ from scaler_client.exceptions import (
 )
 from scaler_client.future import NO_PROFILE, ScalerFuture
 from scaler_client.graph_call import GraphPart
-from scaler_client.objects import Objects
+from scaler_client.line import LineTerms, line_for
 from scaler_client.outcomes import Failure
 from scaler_client.output import Output
 from scaler_client.packing import Packed, pack_shared
 from scaler_client.serializer import Serializer
 from scaler_client.sources import place_of
 from scaler_protocol.addresses import Address
-from scaler_protocol.identifiers import new_id
 from scaler_protocol.messages import (
     HoldOutput,
     Message,
@@ -48,14 +46,11 @@ from scaler_protocol.messages import (
     TaskOutput,
     TaskResults,
 )
-from scaler_runtime.connection import Connection
-from scaler_runtime.peer_loop import PeerLoop
-from scaler_runtime.session import Identity, Incoming, Rejected, SessionEvent, Up
+from scaler_runtime.session import Incoming, Rejected, SessionEvent, Up
 
 MAX_WAITING_BYTES = 16 << 20
 """The door shows no room when so much of what was submitted has no credit yet."""
 
-_LINGER_SECONDS = 1.0
 _JOIN_SECONDS = 5.0
 _DISCONNECTED = "the client is disconnected"
 _FORKED = "the client belongs to the process that this one was forked from"
@@ -74,13 +69,15 @@ class Agent:
         *,
         object_storage_address: Address | None = None,
         stream_output: bool = False,
+        is_inside: bool = False,
     ) -> None:
-        """`object_storage_address` overrides what the scheduler says. `ClientQuitException` in a task given up."""
+        """`object_storage_address` overrides what the scheduler says. `ClientQuitException` in a task given up.
+
+        `is_inside`: the address is that of the task around the client, whose connections may serve others after it.
+        """
         home = context.home
         if home is not None and home.given_up:
             raise ClientQuitException(home.given_up)
-        self.client_id = new_id()
-        self.identity = b"Client|" + self.client_id.hex().encode()
         self.address = address
         self._serializer = serializer
         self._timeout_seconds = timeout_seconds
@@ -89,34 +86,32 @@ class Agent:
         self._stream_output = stream_output
         self._callbacks = CallbackThread("scaler-callbacks")
         self._noticed: set[str] = set()
-        self._cleared = 0  # the last batch whose futures are not held any more
         self._clearing: list[tuple[set[int], threading.Event]] = []
         self._answered = threading.Event()  # it is up, or has ended
         self._refusal: str | None = None  # of a shutdown
         self._decided = threading.Event()  # a shutdown was refused, or it has ended
         self._dropped = False
+        self._has_ended = False
+        self._taken: deque[Left] = deque()  # from the door, and not brought to the core yet
+        self._has_handed_over = False  # the connections, which go on
         self._forked = False
+        self._home = home
+        self._waits = False  # for tasks of its own, as its home was told
         self._round_at = time.monotonic()
         self._awake_since = self._round_at
-        self._context: zmq.Context[Any] = zmq.Context()
-        identity = Identity("client", self.identity.decode(), self.client_id)
-        if home is not None:
-            identity.parent_worker, identity.parent_incarnation = home.worker_id, home.incarnation
-        self._connection = Connection(self._context, address, identity, self._beat_seconds)
-        self._loop = PeerLoop(self._connection, self)
-        self.objects = Objects(
-            self._context,
-            self.client_id,
-            timeout_seconds,
-            name=self.identity.decode(),
-            wake=self._loop.wake,
-            closed_reason=lambda: self.door.closed_reason,
-        )
-        self._core = ClientCore(timeout_seconds, self.objects)
+        may_rest = is_inside and home is not None and object_storage_address is None and not stream_output
+        self._line = line = line_for(LineTerms(address, self._beat_seconds, timeout_seconds, may_rest))
+        self.client_id, self.identity = line.client_id, line.identity
+        self._cleared = line.last_batch_id  # the last batch whose futures are not held any more
+        self._connection, self._loop, self._thread = line.connection, line.loop, line.thread
+        self.objects = line.objects
+        self._core = ClientCore(timeout_seconds, self.objects, line.defined)
+        if line.registered is not None:
+            self._core.on_up(Up(fresh=False, registered=line.registered))
+            self._answered.set()
         self._output = Output(self._loop.wake)
         self._is_holding = False  # what tasks write, as the scheduler was told
-        self._thread = threading.Thread(target=self._run, name="scaler-client", daemon=True)
-        self.door = Door(self, self._loop.wake)
+        self.door = Door(self, self._loop.wake, line.last_batch_id)
         self.door.io_thread = self._thread
 
     # ---- for other threads
@@ -128,8 +123,13 @@ class Agent:
         """
         _agents.add(self)
         deadline = time.monotonic() + self._timeout_seconds
-        self.objects.use(self._told_storage)
-        self._thread.start()
+        was_up = self._answered.is_set()
+        if not was_up:
+            self.objects.use(self._told_storage)
+        self._line.begin(self)
+        self._left = self._line.left()
+        if was_up:
+            return
         try:
             if not self._answered.wait(self._timeout_seconds):
                 text = f"no scheduler answered at {self.address} within {self._timeout_seconds} seconds"
@@ -191,6 +191,7 @@ class Agent:
         self.door.check_open()
         self.door.order(lambda: self._connection.send(RequestShutdown()))
         answered = self._decided.wait(self._timeout_seconds)
+        self._decided.set()
         self.disconnect()
         if not answered:
             raise TimeoutError(f"the scheduler at {self.address} did not answer within {self._timeout_seconds} seconds")
@@ -203,7 +204,9 @@ class Agent:
             return
         self.door.order(lambda: self._end(_DISCONNECTED, None))
         if self._thread is not threading.current_thread():
-            self._thread.join(_JOIN_SECONDS)
+            self._left.wait(_JOIN_SECONDS)
+            if not self._has_handed_over:
+                self._thread.join(_JOIN_SECONDS)
             self._output.finish(_JOIN_SECONDS)
 
     def drop(self) -> None:
@@ -252,8 +255,9 @@ class Agent:
         self._round_at = now
         if self._dropped:
             self._end(_DISCONNECTED, None)
-        for left in self.door.take():
-            self._bring(left)
+        self._taken = self.door.take()
+        while self._taken:
+            self._bring(self._taken.popleft())
         self._heed_output()
         expiry = self.next_wakeup()
         if expiry is not None and expiry <= now:
@@ -268,6 +272,9 @@ class Agent:
             self.door.room.set()
         if self._clearing:
             self._finish_clearing()
+        self._note_waiting()
+        if sys.flags.dev_mode:
+            self._core.check()
 
     def next_wakeup(self) -> float | None:
         """Return when the scheduler will have been silent for too long."""
@@ -275,17 +282,21 @@ class Agent:
 
     # ---- in the IO thread
 
-    def _run(self) -> None:
-        try:
-            self._loop.run()
-        except BaseException:  # noqa: BLE001 - nobody may wait for a thread that is gone
-            _log.exception("the IO thread of a client ended")
-            reason = "the client's IO thread ended by an error, see the log"
-            self._end(reason, lambda: ClientCancelledException(reason))
-        finally:
-            self._connection.close("disconnected", _LINGER_SECONDS)
-            self.objects.close()
-            self._context.term()
+    @property
+    def closed_reason(self) -> str:
+        """See `LineUser`."""
+        return self.door.closed_reason
+
+    def on_thread_failed(self) -> None:
+        """See `LineUser`."""
+        reason = "the client's IO thread ended by an error, see the log"
+        self._end(reason, lambda: ClientCancelledException(reason))
+
+    def _note_waiting(self) -> None:
+        """Tell the worker's process around this client whether the task in it has unfinished tasks of its own."""
+        if self._home is not None and self._waits is self._core.is_idle:
+            self._waits = not self._waits
+            self._home.note_waiting(1 if self._waits else -1)
 
     def _use_storage(self, announced: str) -> None:
         if self._told_storage is None:
@@ -362,16 +373,33 @@ class Agent:
 
     def _end(self, reason: str, failure: Failure | None) -> None:
         """Give every task its end, also those still at the door, let none in, and stop the loop."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        while self._taken:  # came before the last ones at the door
+            self._bring(self._taken.popleft())
         for left in self.door.close(reason):
             self._bring(left)
         for results in self._output.due(at_once=True):
             self._core.on_results(results)
         self._output.close()
-        self._core.close(failure)
+        in_order = failure is None and self._leaves_nothing()
+        if not in_order:
+            self._core.close(failure)
         self._callbacks.close()
         for event in (self._answered, self._decided, self.door.room, *(ended for _, ended in self._clearing)):
             event.set()
-        self._loop.stop()
+        self._note_waiting()
+        self._has_handed_over = self._line.leave(self, self.door.last_batch_id, in_order=in_order)
+
+    def _leaves_nothing(self) -> bool:
+        """Whether the next client could go on where this one leaves: neither here nor elsewhere is anything of it."""
+        return (
+            self._core.is_idle
+            and self._connection.session.is_up
+            and not (self._core.has_abandoned or self.objects.has_stored or self._noticed or self._decided.is_set())
+            and not self.door.held_reason
+        )
 
     def _begin_clearing(self, ended: threading.Event) -> None:
         self._core.cancel_all()

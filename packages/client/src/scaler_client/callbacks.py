@@ -32,6 +32,6 @@ def _serve(queue: "SimpleQueue[Callable[[], object] | None]") -> None:
     while (callback := queue.get()) is not None:
         try:
             callback()
-        except Exception:  # noqa: BLE001 - the user's function
+        except BaseException:  # noqa: BLE001 - the user's function: its SystemExit shall not cost the others
             _log.exception("exception calling the callback %r of a future", callback)
         del callback

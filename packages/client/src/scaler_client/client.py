@@ -27,6 +27,8 @@ _DEFAULT_SERIALIZER = DefaultSerializer()
 _ANYWHERE: Capabilities = {}
 _ROWS = (list, tuple)
 _MOST = 1 << 63  # quantities travel as signed numbers of 64 bits
+_LONGEST_SECONDS = 1e9  # more is no time to wait for the system; it is as good as for ever
+_LONGEST_BEAT_SECONDS = 86_400.0  # the protocol allows no more
 _OUR_CALLER = 3  # from a private method of the client to the code that called a public one
 
 
@@ -56,11 +58,11 @@ class Client:
         scheduler turns the client away.
         """
         self._address = _resolved(address)
-        self._profiling = profiling
+        self._profiling = bool(profiling)
         self._timeout_seconds = _positive("timeout_seconds", timeout_seconds)
         self._heartbeat_interval_seconds = _positive("heartbeat_interval_seconds", heartbeat_interval_seconds)
         self._serializer = serializer
-        self._stream_output = stream_output
+        self._stream_output = bool(stream_output)
         self._object_storage_address = object_storage_address
         storage = None if object_storage_address is None else _given(object_storage_address)
         self._shares_blocks = is_default(serializer)
@@ -71,10 +73,11 @@ class Client:
         self._agent = Agent(
             self._address,
             serializer,
-            self._timeout_seconds,
-            self._heartbeat_interval_seconds,
+            min(self._timeout_seconds, _LONGEST_SECONDS),
+            min(self._heartbeat_interval_seconds, _LONGEST_BEAT_SECONDS),
             object_storage_address=storage,
-            stream_output=stream_output,
+            stream_output=self._stream_output,
+            is_inside=address is None,
         )
         self._linker = Linker(serializer, self._agent.objects, self._agent.check_future)
         weakref.finalize(self, Agent.drop, self._agent).atexit = False  # the agents have their own end of the program
@@ -317,13 +320,21 @@ def _positive(name: str, value: object) -> float:
 
 
 def _checked(capabilities: Capabilities | None) -> Capabilities:
-    for name, quantity in (capabilities or {}).items():
+    if not capabilities:
+        return _ANYWHERE
+    checked: Capabilities = {}
+    for name, quantity in capabilities.items():
         if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"a capability is named by a text, not {name!r}")
         name.encode()  # UnicodeEncodeError is a ValueError
-        if not isinstance(quantity, int) or not -1 <= quantity < _MOST:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not _is_quantity(quantity):
             raise ValueError(f"the quantity of capability {name!r} must be -1 or at least 0, not {quantity!r}")
-    return dict(capabilities) if capabilities else _ANYWHERE
+        checked[str(name)] = int(quantity)  # of subclasses, as of IntEnum, only what travels
+    return checked
+
+
+def _is_quantity(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -1 <= value < _MOST
 
 
 def _is_table(items: Iterable[Any]) -> bool:

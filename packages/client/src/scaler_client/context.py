@@ -1,6 +1,9 @@
 """What a running task knows of its place. The worker sets it before a task and clears it after; clients read it."""
 
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from scaler_protocol.identifiers import content_id
 
@@ -23,6 +26,27 @@ class Home:
     incarnation: int
     given_up: str = ""
     """Why nobody waits for the running task any more: new clients would only hold its worker up."""
+    waiting: int = 0
+    """Clients in it that have unfinished tasks: while there are any, its task is suspended."""
+    on_waiting: Callable[[int], None] | None = None
+    """Told `waiting` whenever it changes."""
+    pid: int = field(default_factory=os.getpid)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def tell_waiting(self, on_waiting: Callable[[int], None]) -> None:
+        """Have a function told how many clients have unfinished tasks, now and at every change."""
+        with self._lock:
+            self.on_waiting = on_waiting
+            on_waiting(self.waiting)
+
+    def note_waiting(self, change: int) -> None:
+        """Count a client that has unfinished tasks now, or none any more; in a forked process nobody hears of it."""
+        if self.pid != os.getpid():
+            return
+        with self._lock:
+            self.waiting += change
+            if self.on_waiting is not None:
+                self.on_waiting(self.waiting)
 
 
 home: Home | None = None

@@ -32,7 +32,8 @@ _log = logging.getLogger(__name__)
 class ClientCore:
     """See the module. A batch is waiting for credit, or sent; it is dropped with the outcome of its last task."""
 
-    def __init__(self, timeout_seconds: float, store: ResultStore) -> None:
+    def __init__(self, timeout_seconds: float, store: ResultStore, defined: DefinedFunctions | None = None) -> None:
+        """`defined`: what the scheduler has of this client already."""
         self.messages: list[m.Message] = []
         """To be sent, in order; whoever sends them takes them out."""
         self.waiting_bytes = 0
@@ -45,7 +46,9 @@ class ClientCore:
         self._unfinished_bytes = 0
         self._max_tasks = 0
         self._max_bytes = 0
-        self._defined = DefinedFunctions()
+        self._defined = DefinedFunctions() if defined is None else defined
+        self.has_abandoned = False
+        """Whether the scheduler was told to drop a batch: its tasks may still run."""
 
     @property
     def is_idle(self) -> bool:
@@ -114,6 +117,7 @@ class ClientCore:
             elif batch_id in self._sent:
                 sent.append(batch_id)
         if sent:
+            self.has_abandoned = True
             self.messages.append(m.AbandonBatches(sent))
             for batch_id in sent:
                 self._drop_sent(self._sent[batch_id])
@@ -396,13 +400,16 @@ class ClientCore:
 
 def _profiles(results: m.TaskResults) -> Iterator[ProfileResult]:
     """Return what each task of every run took: equal parts."""
+    counts = numbers(U32, results.counts)
     columns = (
-        numbers(U32, results.counts),
         numbers(F64, results.durations),
         numbers(U64, results.memory) or repeat(0),
         numbers(F64, results.cpu) or repeat(0.0),
     )
-    return (ProfileResult(seconds / count, memory, cpu / count) for count, seconds, memory, cpu in zip(*columns))  # noqa: B905 - two may be endless
+    runs = map(ProfileResult, *columns)
+    if all(count == 1 for count in counts):
+        return runs
+    return (ProfileResult(took / count, memory, cpu / count) for count, (took, memory, cpu) in zip(counts, runs))  # noqa: B905 - both may be endless
 
 
 def _cancel(batch_id: int, spans: list[Span]) -> m.CancelTasks:

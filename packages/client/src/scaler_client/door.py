@@ -26,7 +26,8 @@ Left = OpenBatch | Batch | Order
 class Door:
     """See the module. `closed_reason` says why nothing comes in any more; it is empty before."""
 
-    def __init__(self, owner: TaskOwner, wake: Callable[[], None]) -> None:
+    def __init__(self, owner: TaskOwner, wake: Callable[[], None], last_batch_id: int = 0) -> None:
+        """`last_batch_id`: ids up to this one were given out before."""
         self.closed_reason = ""
         self.held_reason = ""
         """Why nothing comes in for now."""
@@ -40,7 +41,7 @@ class Door:
         self._lock = threading.Lock()  # guards what follows
         self._open: OpenBatch | None = None
         self._left: deque[Left] = deque()
-        self._batch_count = 0
+        self._batch_count = last_batch_id
 
     @property
     def last_batch_id(self) -> int:

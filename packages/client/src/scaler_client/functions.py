@@ -85,7 +85,9 @@ class Functions:
     def _make(self, fn: Callable[..., Any]) -> Function:
         if not callable(fn):
             raise TypeError(f"{fn!r} is not callable")
-        name = getattr(fn, "__qualname__", type(fn).__qualname__)
+        name = getattr(fn, "__qualname__", None)
+        if not isinstance(name, str):  # an object that is called may have any attributes, or all
+            name = type(fn).__qualname__
         payload = dump_function(fn, self._serializer)
         check_size(len(payload), f"the function {name}")
         function_id = content_id(payload)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, RUNNING
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from scaler_client.context import task_id_of
 from scaler_client.exceptions import DeserializeObjectError
@@ -26,8 +26,7 @@ lock = threading.RLock()
 _LAZY = frozenset(("_condition", "_waiters", "_done_callbacks"))
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileResult:
+class ProfileResult(NamedTuple):
     """What a task took: wall seconds, bytes above the resident size at its start, user and system seconds."""
 
     duration_s: float = 0.0

@@ -92,7 +92,7 @@ class Linker:
         Raises what pickling raises, `MissingObjects` and `ObjectStorageException`.
         """
         links, handles, sources, places = _NO_LINKS, (), (), _NOWHERE
-        if _has_links(args, kwargs):
+        if not LINKED_TYPES.isdisjoint(map(type, (*args, *kwargs.values()) if kwargs else args)):
             args, kwargs = self._with_results(args, kwargs)
             links, handles, sources = self._links(args, kwargs)
             args, kwargs = without(args, kwargs, links)
@@ -160,10 +160,3 @@ LINKED_TYPES: frozenset[type] = frozenset((ObjectReference, ScalerFuture, Source
 
 _NO_LINKS: Links = {}
 _NOWHERE: frozenset[int | str] = frozenset()
-
-
-def _has_links(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    for value in args:
-        if type(value) in LINKED_TYPES:
-            return True
-    return any(type(value) in LINKED_TYPES for value in kwargs.values()) if kwargs else False

@@ -77,12 +77,14 @@ class MapCall:
             self._give_up()
             raise
         if self._failure is None:
-            return self._results
+            results = self._results
+            self._give_up()
+            return results
         self._give_up()
         raise self._failure()
 
     def _give_up(self) -> None:
-        """Let go of everything: a traceback may keep this object for long."""
+        """Let go of everything: a traceback may keep this object for long, and it and its parts keep each other."""
         self._is_over = True
         self._abandon(-1)
         self._results = []
@@ -97,9 +99,10 @@ class MapCall:
 
     def _abandon(self, after: int) -> None:
         """Give up the batches that begin after an item."""
-        unwanted = [batch_id for batch_id, part in list(self._parts.items()) if part.offset > after]
-        for batch_id in unwanted:
+        parts = [(batch_id, part) for batch_id, part in self._parts.items() if part.offset > after]
+        for batch_id, _ in parts:
             del self._parts[batch_id]
+        unwanted = [batch_id for batch_id, part in parts if not part.is_over]
         if unwanted:
             self._agent.abandon(unwanted)
 
@@ -181,6 +184,11 @@ class _Part:
         self._call = call
         self._left = packed.count
         self._size = packed.size
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its tasks have their outcome."""
+        return not self._left
 
     def succeeded(self, start: int, values: list[Any], profile: ProfileResult) -> None:
         self._call.put(self.offset + start, values)

@@ -56,6 +56,11 @@ class Objects:
         """Whether there is an object storage."""
         return self._connector is not None
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether anything was ever stored in this client's name."""
+        return self._has_stored
+
     # ---- for any thread
 
     def wait_until_ready(self, timeout_seconds: float) -> None:

@@ -14,7 +14,7 @@ from scaler_client.handles import Handle
 from scaler_client.linking import LinkedCall, Linker
 from scaler_client.serializer import dump_values, is_default, kinds_of_atoms
 from scaler_client.waits import Waits
-from scaler_protocol.batch import MAX_BATCH_BYTES, MAX_BATCH_TASKS, STORED_BYTES, U32, Encoding
+from scaler_protocol.batch import MAX_BATCH_BYTES, MAX_BATCH_TASKS, MAX_INLINE_BYTES, STORED_BYTES, U32, Encoding
 
 BLOCK_TASKS = 64
 BLOCK_BYTES = 16 << 10
@@ -121,11 +121,13 @@ class Packer:
         )
 
     def _put(self, block: bytes, count: int) -> None:
-        check_size(len(block), "the arguments of a task")
+        size = len(block)
+        if size > MAX_INLINE_BYTES:
+            check_size(size, "the arguments of a task")
         self._counts.append(count)
         self._blocks.append(block)
         self.count += count
-        self.size += len(block)
+        self.size += size
 
 
 def pack_calls(calls: Sequence[tuple[Any, ...]], linker: Linker) -> Iterator[Packed]:

@@ -27,6 +27,10 @@ class Spans:
 
     def add(self, start: int, stop: int) -> list[Span]:
         """Add [start, stop) and return those parts of it that were not in the set."""
+        if self._stops and self._stops[-1] == start:  # the usual case: each after the one before
+            self._stops[-1] = stop
+            self.size += stop - start
+            return [(start, stop)]
         low, high = bisect_left(self._stops, start), bisect_right(self._starts, stop)
         if low == high:
             self._starts.insert(low, start)

@@ -5,12 +5,13 @@ read-only views of it. A custom serializer's bytes are stored as they are.
 """
 
 import pickle
-from collections.abc import Iterable, Sequence, Sized
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import cloudpickle
 
-from scaler_client.serializer import PROTOCOL, Buffer, Serializer, dump_call, is_default
+from scaler_client.serializer import PROTOCOL, Buffer, DefaultSerializer, Serializer, dump_call, is_default
 from scaler_object_storage.values import Parts, dump_parts, load_value
 from scaler_protocol.batch import STORED_BYTES
 
@@ -35,7 +36,7 @@ def dump_call_apart(
     args: tuple[Any, ...], kwargs: dict[str, Any], serializer: Serializer, skipped: frozenset[int | str] = frozenset()
 ) -> bytes | Parts:
     """Pickle the arguments of one call likewise; `skipped` as for `dump_call`."""
-    if is_default(serializer):
+    if type(serializer) is DefaultSerializer:
         return _dump((args, kwargs), _bulk((*args, *kwargs.values()) if kwargs else args))
     payload = dump_call(args, kwargs, serializer, skipped)
     return payload if len(payload) < STORED_BYTES else Parts.of(payload)
@@ -58,10 +59,7 @@ def _dump(value: object, bulk: Sequence[Buffer]) -> bytes | Parts:
     if cloudpickle.list_registry_pickle_by_value():
         return _dump_by_value(value)
     buffers: list[memoryview] = []
-
-    def keeps_in_stream(buffer: pickle.PickleBuffer) -> bool:
-        return not _takes_out(buffer, buffers)
-
+    keeps_in_stream = partial(_keeps_in_stream, buffers)
     try:
         if bulk:
             stream = _Pieces()
@@ -80,37 +78,32 @@ def _dump(value: object, bulk: Sequence[Buffer]) -> bytes | Parts:
 
 def _dump_by_value(value: object) -> bytes | Parts:
     buffers: list[memoryview] = []
-    data = cloudpickle.dumps(value, PROTOCOL, lambda buffer: not _takes_out(buffer, buffers))
+    data = cloudpickle.dumps(value, PROTOCOL, partial(_keeps_in_stream, buffers))
     return data if not buffers and len(data) < STORED_BYTES else dump_parts([data], buffers)
 
 
-def _takes_out(buffer: pickle.PickleBuffer, buffers: list[memoryview]) -> bool:
+def _keeps_in_stream(apart: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
     """Keep a buffer apart if it is large enough to be stored by itself alone."""
     raw = buffer.raw()
     if raw.nbytes < STORED_BYTES:
-        return False
-    buffers.append(raw)
-    return True
+        return True
+    apart.append(raw)
+    return False
 
 
-def _bulk(values: Iterable[object]) -> Sequence[Buffer]:
+def _bulk(values: Iterable[Any]) -> Sequence[Buffer]:
     """Return large `bytes` among the values, and in the small containers among them."""
-    found: list[Buffer] | None = None
+    found: list[Buffer] = []
     for value in values:
-        kind = type(value)
+        kind: type = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind in _CONTAINERS:
-            items = cast("Sized", value)
-            if len(items) > _LOOKED_THROUGH:
-                continue
-            within = cast("Iterable[object]", items.values() if isinstance(items, dict) else items)
-            for item in within:
-                if type(item) is bytes and len(item) >= STORED_BYTES:
-                    found = found or []
-                    found.append(item)
-        elif kind in _TEXTS and len(cast("bytes", value)) >= STORED_BYTES:
-            found = found or []
-            found.append(cast("bytes", value))
-    return found or ()
+            if len(value) <= _LOOKED_THROUGH:
+                for item in value.values() if kind is dict else value:
+                    if type(item) is bytes and len(item) >= STORED_BYTES:
+                        found.append(item)  # noqa: PERF401 - a list of its own would cost each call its making
+        elif kind in _TEXTS and len(value) >= STORED_BYTES:
+            found.append(value)
+    return found
 
 
 _CONTAINERS: frozenset[type] = frozenset((list, tuple, dict))

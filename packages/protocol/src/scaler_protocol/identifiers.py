@@ -20,6 +20,15 @@ def content_id(content: bytes) -> bytes:
     return blake2b(content, digest_size=ID_BYTES).digest()
 
 
+def result_key(client_id: bytes, slice_id: int, task: int) -> bytes:
+    """Return the key under which a worker stores the result of a task of a slice.
+
+    So that it can be deleted, should the worker end before it has said that there is one. Slices have numbers that are
+    never used again.
+    """
+    return content_id(b"%b%b%b" % (client_id, slice_id.to_bytes(8, "little"), task.to_bytes(4, "little")))
+
+
 def new_worker_id(name: str) -> str:
     """Return `Worker|<name>|<32 hex digits>`."""
     return f"Worker|{name}|{new_id().hex()}"

@@ -318,7 +318,6 @@ class WorkerReport:
     rss: int = 0
     has_task: bool = False
     task_lock: bool = False
-    suspended: int = 0
 
 
 @dataclass(slots=True)

@@ -1,14 +1,16 @@
 """The gate of a bound socket: which connections there are, and what keeps strangers from filling the process.
 
-Two things that ZeroMQ leaves open. Without a free descriptor its listener tries again all the time, at full speed:
-waiting connections are let in on a spare descriptor and closed, they try again a little later. And the parts of a
-message that does not end take memory without limit: a connection that has sent far more than arrived is closed.
+Two things that ZeroMQ leaves open. Without a free descriptor its listener tries again all the time, at full speed: who
+gets one of the last is turned away, and tries again later. If all are gone at once, waiting connections are let in on a
+spare descriptor and closed. And the parts of a message that does not end take memory without limit: a connection that
+has sent far more than arrived is closed.
 """
 
 import os
 import resource
 import socket
 import struct
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,8 +29,11 @@ WATCH_SECONDS: Final = 0.25
 GROWTH_BYTES: Final = 64 << 20
 """Connections are looked at one by one when the process has grown by so much."""
 
-_TURNS: Final = 64
-_EVENTS_PER_TURN: Final = 2000
+RESERVED_DESCRIPTORS: Final = 16
+"""The last ones are not for peers: who gets one of them is turned away before the listener fails."""
+
+_TURNS: Final = 16
+_EVENTS_PER_TURN: Final = 200
 _POLLIN: Final = int(zmq.POLLIN)
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
 _BYTES_RECEIVED = struct.Struct("<128xQ")  # of struct tcp_info in <linux/tcp.h>, since Linux 4.1
@@ -56,6 +61,7 @@ class Gate:
         self._spare: int | None = None
         self._spare = _descriptor()
         self._is_full = False
+        self._first_reserved = _limit() - RESERVED_DESCRIPTORS  # the system gives the lowest number that is free
         self._turned_away = 0
         self._calm_bytes = _resident_bytes()
         self._watch_at = 0.0
@@ -87,8 +93,8 @@ class Gate:
     def watch(self, now: float) -> Iterator[str]:
         """Close connections that are too much, if it is time to look; a line for the log about each cause."""
         if self._turned_away:
-            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            yield f"no file descriptor is left, the limit is {soft}: {self._turned_away} connections were turned away"
+            text = f"no file descriptor is left, the limit is {_limit()}"
+            yield f"{text}: {self._turned_away} connections were turned away"
             self._turned_away = 0
         if now < self._watch_at:
             return
@@ -138,6 +144,8 @@ class Gate:
                 self._by_route.pop(former.route, None)
             if kind == zmq.EVENT_ACCEPTED:
                 self._connections[descriptor] = Arrivals(descriptor)
+                if descriptor >= self._first_reserved:
+                    self._shut(descriptor)
             else:
                 self._lost.append(descriptor)
 
@@ -146,7 +154,8 @@ class Gate:
     def _turn_away(self) -> None:
         """Let waiting connections in on the spare descriptor, and close them, until none waits.
 
-        Where the spare one is gone, who has not said anything makes place.
+        Where the spare one is gone, since somebody came in between, the last one makes place: first of those who have
+        not said anything. Without it the listener, and this process, would try again all the time.
         """
         before = set(self._connections)
         if self._spare is not None:
@@ -158,18 +167,26 @@ class Gate:
             fresh = [descriptor for descriptor in self._connections if descriptor not in before]
             if not fresh and not self._is_full:
                 break
-            for descriptor in fresh or self._silent():
+            for descriptor in fresh or self._last():
                 before.add(descriptor)
-                self._turned_away += 1
-                with _borrowed(descriptor) as connection, suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                self._shut(descriptor)
             before &= self._connections.keys()
         self._spare = _descriptor()
+        if self._spare is None:
+            for descriptor in self._last():
+                self._shut(descriptor)
+                self._is_full = True  # it is tried again soon
 
-    def _silent(self) -> list[int]:
-        """Return the connection without a message that was made last."""
-        last = next((one for one in reversed(self._connections.values()) if not one.route), None)
-        return [] if last is None else [last.descriptor]
+    def _shut(self, descriptor: int) -> None:
+        self._turned_away += 1
+        with _borrowed(descriptor) as connection, suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def _last(self) -> list[int]:
+        """Return the connection that was made last, one without a message if there is any."""
+        newest_first = list(reversed(self._connections.values()))
+        silent = [one for one in newest_first if not one.route]
+        return [one.descriptor for one in (silent or newest_first)[:1]]
 
     # ---- a message without end
 
@@ -199,6 +216,26 @@ def raise_descriptor_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def has_descriptors(count: int) -> bool:
+    """Whether so many descriptors could be opened at this moment."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            descriptor = _descriptor()
+            if descriptor is None:
+                return False
+            opened.append(descriptor)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True
 
 
 def _descriptor() -> int | None:

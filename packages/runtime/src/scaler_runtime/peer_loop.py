@@ -16,6 +16,9 @@ from scaler_runtime.session import SessionEvent
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_SECONDS = 3600.0
+"""Who is woken for nothing sleeps on; longer waits than some weeks are no numbers for the system."""
+
 
 class PeerConnection(Protocol):
     """What a loop pumps: a `Connection` to the scheduler, or another conversation with a server."""
@@ -118,4 +121,4 @@ class PeerLoop:
         now = self._clock()
         wakeups = (self._owner.next_wakeup(), self._connection.next_wakeup(now))
         due = min((at for at in wakeups if at is not None), default=None)
-        return None if due is None else max(0.0, (due - now) * 1000)
+        return None if due is None else min(max(0.0, due - now), _LONGEST_SECONDS) * 1000

@@ -6,6 +6,7 @@ SIGINT and SIGTERM ask to stop; a second one ends at once. A child that is told 
 import asyncio
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 from scaler_runtime.dump import dump_on_signal, write_dump
 from scaler_runtime.early_signals import STOP_SIGNALS
 from scaler_runtime.options import ProcessConfig
+
+MIN_DESCRIPTORS = 48
+"""What a program opens for itself, and a few peers. With less, libzmq ends the process (epoll.cpp)."""
 
 _SECOND_SIGNAL_EXIT = 130
 _log = logging.getLogger(__name__)
@@ -26,10 +30,11 @@ class ProgramError(Exception):
 
 
 def run_program(main: Main, process: ProcessConfig, parent_pid: int | None = None) -> int:
-    """Run `main` to its end and return its exit code.
+    """Run `main` to its end and return its exit code. `ProgramError` where the system allows too few descriptors.
 
     `parent_pid`: the process that started this one; when it ends, however it ends, so shall this program.
     """
+    _require_descriptors()
     before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGUSR1)}
     try:
         with asyncio.Runner(loop_factory=_loop_factory(process.event_loop)) as runner:
@@ -38,6 +43,15 @@ def run_program(main: Main, process: ProcessConfig, parent_pid: int | None = Non
         for number, handler in before.items():
             if handler is not None:  # else it was not Python that installed it
                 signal.signal(number, handler)
+
+
+def _require_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= MIN_DESCRIPTORS:
+        return
+    if hard != resource.RLIM_INFINITY and hard < MIN_DESCRIPTORS:
+        raise ProgramError(f"{MIN_DESCRIPTORS} file descriptors are needed, the limit is {hard}: see `ulimit -n`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_DESCRIPTORS, hard))
 
 
 async def _supervised(main: Main, parent_pid: int | None) -> int:

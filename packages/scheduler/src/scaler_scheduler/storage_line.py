@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from scaler_protocol.addresses import Address
+from scaler_runtime.gate import has_descriptors
 
 if TYPE_CHECKING:
     from scaler_object_storage.conversation import Conversation
@@ -26,6 +27,9 @@ MAX_OWNERS = 20_000
 MAX_ORDERS_UNDER_WAY = 8
 ASK_AGAIN_SECONDS = 5.0
 """What is not answered is said again."""
+
+_DESCRIPTORS = 10
+"""More than a connection and what is imported for it need."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ class StorageLine:
 
     def ask(self) -> None:
         """Ask for the figures, unless an answer is awaited."""
-        if self._is_asking or self._is_closed:
+        if self._is_asking or self._is_closed or not self._can_open():
             return
         from scaler_object_storage.core.requests import Count
 
@@ -104,6 +108,10 @@ class StorageLine:
         self._idle.clear()
         self._turn_soon()
 
+    def _can_open(self) -> bool:
+        """Whether there are descriptors for it: without them, reading the schema ends the process (libkj)."""
+        return self._conversation is not None or has_descriptors(_DESCRIPTORS)
+
     def _open(self) -> "Conversation":
         if self._conversation is None:
             from scaler_object_storage.conversation import Conversation  # not before it is needed: imports take time
@@ -123,6 +131,9 @@ class StorageLine:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._turn)
 
     def _turn(self) -> None:
+        if not self._can_open():
+            self._turn_at(ASK_AGAIN_SECONDS)
+            return
         conversation = self._open()
         requests = conversation.requests
         while True:

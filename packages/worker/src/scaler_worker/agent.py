@@ -4,6 +4,7 @@ Says hello, takes slices in, gives them back, sends what the main thread has fin
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -105,6 +106,8 @@ class Agent:
         else:
             self._room.clear()
         self._check_silence(now, heard_at)
+        if sys.flags.dev_mode:
+            self._workload.check()
 
     def next_wakeup(self) -> float | None:
         """Return when `on_wake` is wanted at the latest."""

@@ -15,7 +15,7 @@ from scaler_client import serializer as client_serializer
 from scaler_client.context import set_context
 from scaler_client.exceptions import ObjectStorageException
 from scaler_client.linked import Awaited, Made, load_linked
-from scaler_client.serializer import Serializer, dump_result, is_default, load_call, load_values
+from scaler_client.serializer import DefaultSerializer, Serializer, dump_result, is_default, load_call, load_values
 from scaler_client.stored import dump_apart
 from scaler_object_storage.values import Parts
 from scaler_protocol.batch import RESULTS, Encoding, Status, pack_stored
@@ -104,6 +104,7 @@ class Executor:
         self._profile = Profile()
         self._is_interruptible = False
         self._piece: Piece | None = None
+        outcomes.store_large = self._store_large
 
     def run(self) -> NoReturn:
         """Run what comes, for ever: the IO thread ends the process."""
@@ -329,11 +330,19 @@ class Executor:
     def _store(self, parts: Parts) -> Answer:
         """Put a large result into the object storage, in the name of the client that it is for."""
         self._is_interruptible = False
+        return self._put(self._outcomes.key(), parts)
+
+    def _put(self, key: bytes, parts: Parts) -> Answer:
         try:
-            key = self._storage.put(parts, self._outcomes.client_id)
+            self._storage.put(key, self._outcomes.client_id, parts)
         except ObjectStorageException as error:
             return failure(error, _OWN_FILES)
         return Status.STORED, pack_stored(parts.size, key)
+
+    def _store_large(self, task: int, value: object) -> Answer | None:
+        """See `Outcomes.store_large`."""
+        dumped = dump_apart(value, _USUAL) if self._storage.address else None
+        return self._put(self._outcomes.key(task), dumped) if isinstance(dumped, Parts) else None
 
     def _add(self, answer: Answer, seconds: float | None = None) -> None:
         self._is_interruptible = False
@@ -369,4 +378,5 @@ def _is_short_atom(value: object, nesting: int = _MAX_NESTING) -> bool:
     return False
 
 
+_USUAL = DefaultSerializer()
 _OWN_FILES = frozenset({__file__, client_serializer.__file__, output.__file__})

@@ -1,76 +1,26 @@
 """Runs the workers of one group until they are to stop: `python -m scaler_worker.group ADDRESS GROUP`.
 
 What an adapter for an engine that is not this machine has the engine run. On SIGTERM the workers finish what they run,
-for up to five seconds.
+for up to five seconds; on SIGUSR2, which batch systems send before a job's time is up, however long that takes.
 """
 
-import asyncio
-from functools import partial
-from typing import Final
-
-import zmq
-
-from scaler_protocol.identifiers import worker_ids_of
-from scaler_runtime.command import run_command
-from scaler_runtime.logging import setup_logging
-from scaler_runtime.program import ProgramError, run_program
-from scaler_worker.config import WorkerGroupConfig
-from scaler_worker.host import WorkerHost
-from scaler_worker.hosted import ENDED
-
-DRAIN_SECONDS: Final = 5.0
+from scaler_runtime.early_signals import end_when_asked
 
 
-def run(config: WorkerGroupConfig) -> int:
-    """Run until asked to stop, and return 0. `ProgramError` says why the last worker has ended unasked."""
-    setup_logging(config.logging_config)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(config.process_config.worker_io_threads)
-    try:
-        return run_program(partial(_serve, config, context), config.process_config)
-    finally:
-        context.destroy(linger=0)
+def main() -> None:
+    """Run the program."""
+    # As the first process of a container it would not even hear a signal that it does not handle.
+    end_when_asked()
+    from scaler_runtime.command import run_command
+    from scaler_worker.config import WorkerGroupConfig
 
+    def start(config: WorkerGroupConfig) -> int:
+        from scaler_worker.group_server import run
 
-async def _serve(config: WorkerGroupConfig, context: "zmq.Context[zmq.Socket[bytes]]", stopping: asyncio.Event) -> int:
-    changed = asyncio.Event()
-    host = WorkerHost(
-        context,
-        config.scheduler_address,
-        config.name,
-        config.worker_config,
-        preload=config.preload,
-        object_storage_address=config.object_storage_address,
-        io_threads=config.process_config.worker_io_threads,
-        logging_config=config.logging_config,
-        on_change=changed.set,
-    )
-    try:
-        for worker_id in worker_ids_of(config.group_id, config.name, config.num_of_workers):
-            host.start(config.group_id, worker_id)
-        if await _is_stopped(host, stopping, changed):
-            await host.drain(DRAIN_SECONDS)
-            return 0
-        reasons = {worker.reason for worker in host.workers().values()}
-        raise ProgramError(f"its last worker has ended: {'; '.join(sorted(reasons))}")
-    finally:
-        await host.close()
+        return run(config)
 
-
-async def _is_stopped(host: WorkerHost, stopping: asyncio.Event, changed: asyncio.Event) -> bool:
-    """Wait until the program shall stop, or its last worker has ended; return whether it was the former."""
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        while any(worker.state != ENDED for worker in host.workers().values()):
-            change = asyncio.ensure_future(changed.wait())
-            await asyncio.wait({stop, change}, return_when=asyncio.FIRST_COMPLETED)
-            change.cancel()
-            changed.clear()
-            if stop.done():
-                return True
-        return False
-    finally:
-        stop.cancel()
+    run_command("scaler_worker.group", "worker_group", WorkerGroupConfig, start)
 
 
 if __name__ == "__main__":
-    run_command("scaler_worker.group", "worker_group", WorkerGroupConfig, run)
+    main()

@@ -269,7 +269,7 @@ class WorkerHost:
             cpu=usage.cpu,
             rss=usage.rss,
             has_task=has_task,
-            task_lock=has_task,
+            task_lock=has_task and not worker.record.is_suspended,
         )
 
     # ---- time
@@ -300,10 +300,8 @@ class WorkerHost:
         """End processes whose task has run for longer than the limit."""
         now = time.monotonic()
         seconds, self._watched_at = now - self._watched_at, now
-        lenders = {helper.lender for helper in self._processes.helpers.values() if helper.record.running() is not None}
         for worker in self._processes.living():
-            is_lent = worker.suspended or worker.worker_id in lenders
-            running = worker.seconds_running(now, seconds if is_lent else 0.0)
+            running = worker.seconds_running(now, seconds if worker.record.is_suspended else 0.0)
             if worker.asked is None and running >= self._config.task_timeout_seconds:
                 self._processes.end(worker, TIMEOUT, task=worker.seen)
 

@@ -60,8 +60,8 @@ class Hosted:
     seen: Running | None = None
     """What ran when it was looked at last, for the task timeout."""
     seen_at: float = 0.0
-    lent_seconds: float = 0.0
-    """For how long since then its slot was lent."""
+    suspended_seconds: float = 0.0
+    """For how long since then it was suspended."""
 
     @property
     def key(self) -> str:
@@ -89,16 +89,16 @@ class Hosted:
         """What others may know."""
         return WorkerStatus(self.worker_id, self.group_id, self.state, self.reason, self.pid, self.incarnation)
 
-    def seconds_running(self, now: float, lent_seconds: float = 0.0) -> float:
+    def seconds_running(self, now: float, suspended_seconds: float = 0.0) -> float:
         """Return for how long the task has run that runs now: exactly, or since it was seen first.
 
-        `lent_seconds`: for how long its slot has been lent since the last call, which does not count.
+        `suspended_seconds`: for how long it was suspended since the last call, which does not count.
         """
         running = self.record.running()
         if running != self.seen:
-            self.seen, self.seen_at, self.lent_seconds = running, now, 0.0
+            self.seen, self.seen_at, self.suspended_seconds = running, now, 0.0
         else:
-            self.lent_seconds += lent_seconds
+            self.suspended_seconds += suspended_seconds
         if running is None:
             return 0.0
-        return now - (self.seen_at if running.started is None else running.started) - self.lent_seconds
+        return now - (self.seen_at if running.started is None else running.started) - self.suspended_seconds

@@ -40,16 +40,20 @@ class OutOfMemoryKills:
 
 
 def _events_file(proc: Path, cgroups: Path) -> Path | None:
-    """Return the file with the counter: `memory.events` of cgroup v2, `memory.oom_control` of v1."""
+    """Return the file with the counter: `memory.events` of cgroup v2, `memory.oom_control` of v1.
+
+    Within a container the group may be mounted as the root, while its path is still told as it is outside.
+    """
     with suppress(OSError):
         for line in (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
             number, controllers, path = line.split(":", 2)
             if number == "0":
-                file = cgroups / path.lstrip("/") / "memory.events"
+                root, name = cgroups, "memory.events"
             elif "memory" in controllers.split(","):
-                file = cgroups / "memory" / path.lstrip("/") / "memory.oom_control"
+                root, name = cgroups / "memory", "memory.oom_control"
             else:
                 continue
-            if file.exists():
-                return file
+            for file in (root / path.lstrip("/") / name, root / name):
+                if file.exists():
+                    return file
     return None

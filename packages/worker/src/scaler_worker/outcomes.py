@@ -11,8 +11,9 @@ from time import perf_counter
 
 from scaler_client.serializer import dump_values
 from scaler_protocol.batch import F64, MAX_INLINE_BYTES, U8, U32, U64, Status, column
+from scaler_protocol.identifiers import result_key
 from scaler_protocol.messages import TaskResults
-from scaler_worker.failures import too_large
+from scaler_worker.failures import Answer, too_large
 from scaler_worker.profile import NOTHING, Usage
 from scaler_worker.workload import Piece
 
@@ -45,6 +46,10 @@ class Outcomes:
         """Results of the tasks from the span's first, or the last other outcome, on: the main thread appends."""
         self.size = 0
         """Bytes that wait to be sent."""
+        self.store_large: Callable[[int, object], Answer | None] | None = None
+        """Answers for a task whose atomic result is too large for a message (only an int can be); None if that cannot
+        be. Called under the lock, by the thread that finds it.
+        """
 
     # ---- the main thread's part
 
@@ -87,6 +92,11 @@ class Outcomes:
         """The client that the span's results are for."""
         return self._piece.assigned.client_id if self._piece is not None else b""
 
+    def key(self, task: int | None = None) -> bytes:
+        """Return the name of a task's result, the next one's, in the object storage; the scheduler knows it as well."""
+        slice_id = self._piece.assigned.slice_id if self._piece is not None else 0
+        return result_key(self.client_id, slice_id, self.position() if task is None else task)
+
     @property
     def has_unsent(self) -> bool:
         """Whether a finished span, or an outcome of its own, waits to be sent."""
@@ -118,7 +128,8 @@ class Outcomes:
         if len(payload) <= MAX_INLINE_BYTES:
             self._put(start, len(values), Status.VALUES, payload, seconds)
         elif len(values) == 1:
-            self._put(start, 1, Status.TOO_LARGE, too_large(len(payload)), seconds)
+            answer = self.store_large(start, values[0]) if self.store_large is not None else None
+            self._put(start, 1, *(answer or (Status.TOO_LARGE, too_large(len(payload)))), seconds)
         else:
             half = len(values) // 2
             self._put_values(start, values[:half], seconds * half / len(values))

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import zmq
 
+from scaler_client import context as client_context
 from scaler_client.context import Home, set_home
 from scaler_protocol import messages as m
 from scaler_protocol.addresses import Address
@@ -111,6 +112,8 @@ class WorkerProcess:
         identity = Identity("worker", arguments.worker_id)
         self._connection = Connection(context, arguments.scheduler_address, identity, beat_seconds)
         self._record = record = open_record(channel.descriptors[0], arguments.slot)
+        if client_context.home is not None:
+            client_context.home.tell_waiting(record.note_waiting)
         self._storage = Storage(context, arguments.worker_id)
         workload, outcomes = Workload(record), Outcomes()
         self._output = Output(channel.say, self.wake)

@@ -20,6 +20,9 @@ STARTED = 2
 STARTED_TASK = 3
 """Word of a slot: the task that STARTED is about; those that follow it in its block began later."""
 
+WAITING = 4
+"""Word of a slot: clients in the process that have unfinished tasks. The task is suspended while there are any."""
+
 SLOT_WORDS = 8
 MAX_SLOTS = 1 << 16
 _WORD_BYTES = 8
@@ -48,6 +51,15 @@ class Record:
         if slice_id == 0:
             return None
         return Running(slice_id, task, self.seconds[STARTED] if self.numbers[STARTED_TASK] == task else None)
+
+    def note_waiting(self, clients: int) -> None:
+        """Write how many clients in the process have unfinished tasks."""
+        self.numbers[WAITING] = clients
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether what runs waits for tasks of its own."""
+        return self.numbers[WAITING] > 0
 
 
 class Records:

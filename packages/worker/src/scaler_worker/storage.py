@@ -17,7 +17,6 @@ from scaler_object_storage.connector import ObjectStorageConnector
 from scaler_object_storage.errors import ObjectStorageError
 from scaler_object_storage.values import Parts
 from scaler_protocol.addresses import Address
-from scaler_protocol.identifiers import new_id
 
 TIMEOUT_SECONDS = 60.0
 """How long a task waits for an object storage that does not answer."""
@@ -58,14 +57,12 @@ class Storage:
         if previous is not None:
             previous.close(0.0)
 
-    def put(self, parts: Parts, owner: bytes) -> bytes:
-        """Store an object for a client, under a key of its own. Raises `ObjectStorageException`."""
-        key = new_id()
+    def put(self, key: bytes, owner: bytes, parts: Parts) -> None:
+        """Store an object for a client. Raises `ObjectStorageException`."""
         try:
             self._open_connector().put(key, owner, parts)
         except ObjectStorageError as error:
             raise ObjectStorageException(str(error)) from None
-        return key
 
     def fetch(self, key: bytes) -> memoryview:
         """Return the bytes of an object that is needed once. Raises `ObjectStorageException`."""

@@ -136,6 +136,17 @@ class Workload:
                 piece.limit - (task if piece.begun else piece.assigned.start) > 1 for piece in self._pieces.values()
             )
 
+    def check(self) -> None:
+        """Raise `AssertionError` unless the tables are consistent."""
+        with self._lock:
+            waiting = [piece for _, _, piece in self._waiting if piece.limit > piece.assigned.start]
+            begun = [slice_id for slice_id, piece in self._pieces.items() if piece.begun]
+            assert len(waiting) == self._queued
+            assert not any(piece.begun for piece in waiting)
+            assert {piece.assigned.slice_id for piece in waiting} | set(begun) == self._pieces.keys()
+            assert begun in ([], [self._record[SLICE]])
+            assert all(p.assigned.start <= p.limit <= p.assigned.stop for p in self._pieces.values())
+
     def describe(self) -> list[str]:
         """Return a line for each slice, for people."""
         with self._lock:

@@ -40,10 +40,10 @@ struct WorkerFigures {
   places        @7  :UInt32;      # left in its queue
   outstanding   @8  :UInt32;      # tasks it was given and has not answered
   queued        @9  :UInt32;      # of these, neither running nor suspended
-  suspended     @10 :UInt32;      # of these, waiting for nested tasks with their slot lent
+  suspended     @10 :UInt32;      # of these, waiting for tasks of their own
   lagSeconds    @11 :Float64;     # half a heartbeat's round trip
   silentSeconds @12 :Float64;     # since its host was heard last
   initialised   @13 :Bool;        # its process may be given tasks
   hasTask       @14 :Bool;        # a task has begun and not ended in it
-  taskLock      @15 :Bool;        # that task holds the worker's slot: it has not lent it
+  taskLock      @15 :Bool;        # that task does not wait for tasks of its own
 }

@@ -248,8 +248,7 @@ struct WorkerReport {
   cpu         @5 :Float64;      # sum over its processes: percent of one core, since the last report
   rss         @6 :UInt64;       # sum over its processes: bytes
   hasTask     @7 :Bool;         # a task has begun and not ended in it
-  taskLock    @8 :Bool;         # that task holds the worker's slot: it has not lent it
-  suspended   @9 :UInt32;       # tasks that wait for nested ones, their slot lent
+  taskLock    @8 :Bool;         # that task does not wait for tasks of its own
 }
 
 struct ProcessEnded {

@@ -189,6 +189,7 @@ class Adapters:
         self._note_registered(adapter, group, now)
         if entry.state in LEAVING and not group.stopping:
             self._out.log(INFO, f"worker group {group.group_id} of {adapter.name} is {entry.state}: {entry.reason}")
+            group.is_given_up = not group.draining
             group.stopping = True
             self._draining.pop(group.group_id, None)
             self._drain_workers(group)
@@ -217,7 +218,7 @@ class Adapters:
         del self._state.owners[group.group_id]
         self._draining.pop(group.group_id, None)
         text = _ended(adapter, group.group_id, state, reason)
-        if state == "failed" and not group.leaving:
+        if state == "failed" and (not group.leaving or group.is_given_up):
             self._warn(adapter, text)
         else:  # one that was up is replaced as the tasks need it
             self._out.log(WARNING if state == "lost" and not group.leaving else INFO, text)

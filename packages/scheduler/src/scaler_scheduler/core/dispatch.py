@@ -139,10 +139,13 @@ class Dispatch:
             lane, batch, worker = found
             known = self._state.durations.of(batch.function.function_id)
             most = room(worker, known)
+            if batch.function.wary:
+                most = 0 if worker.outstanding else 1
             count = min(most, lane.fair_part(worker, known))
             if count < 1:  # it has tasks, so that it answers, and takes part again then
                 lane.hungry.set_aside()
                 continue
+            batch.function.wary = max(0, batch.function.wary - 1)
             self._assign(batch, worker, (count, most), UNKNOWN_TASK_SECONDS if known is None else known)
 
     def _assign(self, batch: Batch, worker: Worker, counts: tuple[int, int], task_seconds: float) -> None:

@@ -23,6 +23,9 @@ HELPER_IDLE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
 """A helper works for so long before its lender is stopped: until then that may submit more, or see what has ended."""
 
+WARY_TASKS = 16
+"""After a task that waits for its own, so many of the same function come one at a time."""
+
 RETRY_SECONDS = 1.0
 """After a helper that could not start, another one is asked for so much later."""
 
@@ -182,6 +185,8 @@ class Lending:
         waits = is_at_work and any(client.batches for client in worker.clients)
         if waits is not worker.blocked:
             worker.blocked = waits
+            if waits and worker.running is not None:
+                worker.running.batch.function.wary = WARY_TASKS
             self._dispatch.holdings.update(worker)
         if waits:
             self._dispatch.holdings.recall_rest(worker)

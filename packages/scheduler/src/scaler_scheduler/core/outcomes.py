@@ -5,12 +5,16 @@ from contextlib import suppress
 
 from scaler_protocol.batch import F64, RESULTS, U8, U32, Status, column, unpack_stored
 from scaler_protocol.errors import ProtocolError
+from scaler_protocol.identifiers import result_key
 from scaler_protocol.messages import ForgetFunctions, TaskResults
 from scaler_scheduler.core import dependencies
 from scaler_scheduler.core.lanes import Lanes
 from scaler_scheduler.core.links import Links, Outcome, Span
 from scaler_scheduler.core.recent import runs_of
-from scaler_scheduler.core.state import Batch, Client, Function, Outbox, State
+from scaler_scheduler.core.state import Batch, Client, Function, Outbox, Slice, State
+
+_MOST_STORED = 4096
+"""Of a slice's tasks: results large enough to be stored take some time each, and no slice is long."""
 
 
 class Outcomes:
@@ -34,6 +38,11 @@ class Outcomes:
                 with suppress(ProtocolError):  # it names nothing, and the message is over anyway
                     keys.append(unpack_stored(run.payload)[1])
         self._out.delete_objects(keys)
+
+    def drop_unheard(self, piece: Slice) -> None:
+        """Have removed what a process may have stored of a slice before it ended, without a word of it."""
+        tasks = range(piece.next, piece.stop)[:_MOST_STORED]
+        self._out.delete_objects([result_key(piece.batch.client.peer, piece.slice_id, task) for task in tasks])
 
     def answer(self, client: Client, batch_id: int, tasks: range, status: Status, text: str) -> None:
         """Answer tasks in the scheduler's own name."""

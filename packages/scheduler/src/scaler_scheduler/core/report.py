@@ -68,16 +68,10 @@ def _of_worker(state: State, worker: Worker, entry: WorkerReport | None, now: fl
     figures.places = max(0, worker.queue_size - worker.outstanding)
     helpers = state.helpers.get(worker.worker_id, {})
     figures.outstanding = worker.outstanding + sum(helper.outstanding for helper in helpers)
-    figures.suspended = sum(_is_lent(state, processor) for processor in (worker, *helpers))
+    figures.suspended = sum(processor.blocked for processor in (worker, *helpers))
     figures.queued = max(0, figures.outstanding - figures.suspended - 1)
     figures.initialised = True
     return figures
-
-
-def _is_lent(state: State, worker: Worker) -> bool:
-    """Whether a task waits for others, one of which runs in its place."""
-    loan = state.loans.get(worker.worker_id)
-    return worker.blocked and loan is not None and loan.helper is not None and bool(loan.helper.slices)
 
 
 def _figures(host: Host | None, entry: WorkerReport, now: float) -> WorkerFigures:
@@ -95,7 +89,7 @@ def _figures(host: Host | None, entry: WorkerReport, now: float) -> WorkerFigure
         places=0,
         outstanding=0,
         queued=0,
-        suspended=entry.suspended,
+        suspended=0,
         lag_seconds=report.round_trip_seconds / 2,
         silent_seconds=silent,
         initialised=False,

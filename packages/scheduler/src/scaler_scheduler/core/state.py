@@ -42,6 +42,11 @@ class Function:
     """Unfinished tasks of these batches."""
     workers: dict["Worker", None] = field(default_factory=dict["Worker", None])
     """Whose current process has it."""
+    wary: int = 0
+    """So many of its next tasks come one at a time: one has waited for tasks of its own, and so may these.
+
+    What were queued behind them would have to be taken back.
+    """
 
 
 @dataclass(slots=True, eq=False)
@@ -231,6 +236,8 @@ class Group:
     """Whether its adapter has no room for it: it takes none."""
     registered: bool = False
     """Whether all its workers have been heard of."""
+    is_given_up: bool = False
+    """Whether its adapter ends it unasked."""
 
     @property
     def leaving(self) -> bool:

@@ -148,6 +148,8 @@ class Workers:
         held = self._state.lost.pop((host.peer, ended.worker_id, ended.incarnation), [])
         if worker is not None and worker.host == host.peer and worker.incarnation == ended.incarnation:
             held = self._remove(worker)
+        for piece in held:
+            self._dispatch.outcomes.drop_unheard(piece)
         self._lending.process_ended(ended)
         culprit = next(
             (
