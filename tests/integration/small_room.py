@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.commands import Command
 
-FOLDERS = ("/dev/shm", "/tmp", "/var/tmp")
+FOLDERS = ("/dev/shm", "/var/tmp")
 SIZE_MIB = 8
 _ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ class SmallRoom:
     def command(self, module: str, *arguments: object) -> Command:
         """Start a command in the room; what it would write besides its work goes nowhere."""
         program = (*self._enter(), sys.executable, "-m")
-        environment = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": ""}
+        environment = {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/var/tmp"}
         self._commands.append(Command(module, *arguments, program=program, environment=environment))
         return self._commands[-1]
 

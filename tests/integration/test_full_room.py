@@ -57,26 +57,26 @@ def test_an_object_storage_that_finds_memory_full_says_so_and_starts_when_there_
 
 
 def test_with_a_full_disk_logs_and_dumps_are_lost_and_nothing_else(room):
-    scheduler = room.command("scaler_scheduler", "tcp://127.0.0.1:0", "--logging-paths", "/tmp/log")
+    scheduler = room.command("scaler_scheduler", "tcp://127.0.0.1:0", "--logging-paths", "/var/tmp/log")
     address = scheduler.wait_for_line("scheduler listening on").split()[-1]
     adapter = room.command("scaler_adapter_fixed_native", address, "--max-workers", 1)
     with Client(address) as client:
         assert client.map(abs, [-1]) == [1]
-        room.fill("/tmp")
+        room.fill("/var/tmp")
 
         def is_said():  # what is left of the file's last page is filled first
             with Client(address) as another:  # of which the log tells
                 assert another.map(abs, [-2]) == [2]
-            return "cannot write to /tmp/log: No space left on device" in scheduler.output
+            return "cannot write to /var/tmp/log: No space left on device" in scheduler.output
 
         wait_until(is_said, lambda: scheduler.output)
         for command in (scheduler, adapter):
             os.kill(command.process.pid, signal.SIGUSR1)
         assert "No space left on device" in adapter.wait_for_line("the state cannot be written")
         assert client.map(abs, [-3]) == [3]
-        room.free("/tmp")
+        room.free("/var/tmp")
         with Client(address) as another:
             assert another.map(abs, [-4]) == [4]
-        wait_until(lambda: "lines could not be written here: No space left" in room.shell("cat /tmp/log"))
+        wait_until(lambda: "lines could not be written here: No space left" in room.shell("cat /var/tmp/log"))
         assert psutil.Process(scheduler.process.pid).is_running()
     assert [command.stop() for command in (adapter, scheduler)] == [0, 0]

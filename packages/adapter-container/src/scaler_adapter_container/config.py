@@ -20,10 +20,12 @@ HOST_NETWORK: Final = "host"
 
 _SIZE = re.compile(r"([1-9][0-9]*)([bkmg]?)", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _A_SIZE = Allowed("a number of bytes, or one with k, m or g after it", lambda text: _SIZE.fullmatch(text) is not None)
 _A_CPU_NUMBER = Allowed("a number of CPUs above 0, as 2 or 0.5", lambda text: _nano_cpus(text) > 0)
-_A_TAG = Allowed("letters, digits, and dot, dash or underscore between", lambda text: _TAG.fullmatch(text) is not None)
+_A_TAG = Allowed(
+    "at most 64 letters, digits, and dots, dashes or underscores between", lambda text: _TAG.fullmatch(text) is not None
+)
 _MOUNTS = Allowed("a list of source:target or source:target:options", lambda items: all(map(_is_mount, items)))
 _PAIRS = Allowed("a list of name=value", lambda items: all(item.partition("=")[0] and "=" in item for item in items))
 

@@ -15,6 +15,7 @@ from scaler_adapter_container.engine import (
     Engine,
     EngineError,
     Listed,
+    NoSuchContainer,
     NoSuchImage,
     Refused,
     Unanswered,
@@ -34,6 +35,8 @@ MAX_ENDED: Final = 100
 """Most ended groups whose reasons are kept."""
 TAIL_LINES: Final = 20
 """How much of a failed container's output goes into the log."""
+STARTS_AT_A_LOOK: Final = 8
+"""Of groups that have waited for the image: who wants to end them has not to wait for the start of them all."""
 _NO_ROOM = (
     "no space left",
     "cannot allocate memory",
@@ -57,7 +60,7 @@ class Asked:
 
 
 class Containers:
-    """See the module. `on_pulled` is called, in another thread, when an image has come or will not."""
+    """See the module. `on_pulled` is called, in any thread, when a look would start what has waited for the image."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Containers:
         self._waiting: dict[str, LaunchSpec] = {}  # for the image
         self._asked: dict[str, Asked] = {}
         self._ended: dict[str, Unit] = {}
+        self._left: set[str] = set()  # ended containers that the engine does not remove
 
     # ---- launch
 
@@ -167,20 +171,27 @@ class Containers:
         self._pull = Pull(image, self._open_engine, self._on_pulled)
 
     def _start_waiting(self) -> None:
-        """Start what has waited for the image, or say why it does not come."""
-        if self._pull is None or not self._pull.has_ended:
-            return
-        failure, self._pull = self._pull.failure, None
-        if not failure:
-            _log.info("the image has come")
+        """Start what has waited for the image, some at each look, or say why it does not come."""
+        if self._pull is not None:
+            if not self._pull.has_ended:
+                return
+            failure, self._pull = self._pull.failure, None
+            if failure:
+                self._bury_waiting(f"the image {self._config.container_config.image} cannot be fetched: {failure}")
+            else:
+                _log.info("the image has come")
+        for group_id in list(self._waiting)[:STARTS_AT_A_LOOK]:
+            spec = self._waiting.pop(group_id)
+            reason = self._start_with_image(spec)
+            if reason:
+                self._bury(Unit(group_id, UnitState.FAILED, reason, (), spec.capabilities))
+        if self._waiting:
+            self._on_pulled()
+
+    def _bury_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, {}
         for spec in waiting.values():
-            if failure:
-                reason = f"the image {self._config.container_config.image} cannot be fetched: {failure}"
-            else:
-                reason = self._start_with_image(spec)
-            if reason:
-                self._bury(Unit(spec.group_id, UnitState.FAILED, reason, (), spec.capabilities))
+            self._bury(Unit(spec.group_id, UnitState.FAILED, reason, (), spec.capabilities))
 
     def _start_with_image(self, spec: LaunchSpec) -> str:
         """Return why it could not be started; empty also where that is not known: the list of containers tells."""
@@ -194,14 +205,17 @@ class Containers:
     # ---- observe
 
     def observe(self) -> list[Unit]:
-        """Return all groups; kills those whose grace is over, and removes what has ended."""
+        """Return all groups; kills those whose grace is over, and removes what has ended.
+
+        What the engine refuses to do with one container keeps nobody from seeing the others.
+        """
         self._start_waiting()
         listed = self._engine.all_with({ADAPTER: self._tag})
+        self._left.intersection_update(container.container_id for container in listed)
         living = [unit for container in listed for unit in self._look_at(container)]
-        image = self._config.container_config.image
+        fetches = f"the engine fetches the image {self._config.container_config.image}" if self._pull else ""
         waiting = [
-            Unit(spec.group_id, UnitState.PENDING, f"the engine fetches the image {image}", (), spec.capabilities)
-            for spec in self._waiting.values()
+            Unit(spec.group_id, UnitState.PENDING, fetches, (), spec.capabilities) for spec in self._waiting.values()
         ]
         return [*living, *waiting, *self._ended.values()]
 
@@ -210,7 +224,7 @@ class Containers:
         if group is None:
             return
         if container.state in _NOT_STARTED:
-            self._engine.remove(container.container_id)
+            self._remove(container)
         elif container.state in _ENDED:
             self._take_away(container, group)
         else:
@@ -219,7 +233,7 @@ class Containers:
     def _living(self, container: Listed, group: Labelled) -> Unit:
         asked = self._asked.get(group.group_id)
         if asked is not None and self._clock() >= asked.kill_at:
-            self._engine.signal(container.container_id, "SIGKILL")
+            self._signal(container, "SIGKILL")
         state = UnitState.RUNNING
         if asked is not None:
             state = UnitState.DRAINING if asked.mode is TerminateMode.DRAIN else UnitState.STOPPING
@@ -231,15 +245,37 @@ class Containers:
     def _take_away(self, container: Listed, group: Labelled) -> None:
         """Write down how a container has ended, then remove it."""
         if group.group_id not in self._ended:
-            end = self._engine.end_of(container.container_id, TAIL_LINES)
-            reason = reason_of(end)
-            is_in_order = end.exit_code == 0 or group.group_id in self._asked
-            if not is_in_order and end.last_lines:
-                said = "\n".join(f"    {line}" for line in end.last_lines)
-                _log.warning("group %s, last lines of its container:\n%s", group.group_id, said)
-            state = UnitState.GONE if is_in_order else UnitState.FAILED
+            try:
+                state, reason = self._how_it_ended(container, group)
+            except NoSuchContainer:  # somebody was faster
+                return
+            except Refused as error:
+                state, reason = UnitState.FAILED, f"the container has ended, the engine does not say how: {error}"
             self._bury(Unit(group.group_id, state, reason, group.worker_ids, group.capabilities))
-        self._engine.remove(container.container_id)
+        self._remove(container)
+
+    def _how_it_ended(self, container: Listed, group: Labelled) -> tuple[UnitState, str]:
+        end = self._engine.end_of(container.container_id, TAIL_LINES)
+        is_in_order = end.exit_code == 0 or group.group_id in self._asked
+        if not is_in_order and end.last_lines:
+            said = "\n".join(f"    {line}" for line in end.last_lines)
+            _log.warning("group %s, last lines of its container:\n%s", group.group_id, said)
+        return UnitState.GONE if is_in_order else UnitState.FAILED, reason_of(end)
+
+    def _remove(self, container: Listed) -> None:
+        """Remove a container; one that the engine does not remove is said once, and tried again at each look."""
+        try:
+            self._engine.remove(container.container_id)
+        except Refused as error:
+            if container.container_id not in self._left:
+                _log.warning("container %.12s could not be removed: %s", container.container_id, error)
+            self._left.add(container.container_id)
+
+    def _signal(self, container: Listed, name: str) -> None:
+        try:
+            self._engine.signal(container.container_id, name)
+        except Refused as error:  # whoever insists comes back to it
+            _log.warning("container %.12s did not get %s: %s", container.container_id, name, error)
 
     def _bury(self, unit: Unit) -> None:
         self._asked.pop(unit.group_id, None)
@@ -267,12 +303,12 @@ class Containers:
         before = self._asked.get(group_id)
         self._asked[group_id] = Asked(mode, self._clock() + grace_seconds)
         if container.state in _NOT_STARTED:
-            self._engine.remove(container.container_id)
+            self._remove(container)
         elif mode is TerminateMode.KILL or container.state == "paused":
-            self._engine.signal(container.container_id, "SIGKILL")
+            self._signal(container, "SIGKILL")
         elif before is None or before.mode is not mode:
             # A second one ends the workers at once, which is what a harder mode means.
-            self._engine.signal(container.container_id, "SIGTERM")
+            self._signal(container, "SIGTERM")
 
     def diagnose(self, group_id: str) -> str:
         """Return how a group has ended, or what it has said last."""

@@ -94,10 +94,9 @@ class Engine:
     @classmethod
     def open(cls, docker_host: str | None, timeout_seconds: int = REQUEST_SECONDS) -> Self:
         """Connect, by default as the docker command does; `Unreached` says why not."""
-        options = kwargs_from_env()
-        if docker_host is not None:
-            options["base_url"] = docker_host
+        options: dict[str, Any] = {} if docker_host is None else {"base_url": docker_host}
         try:
+            options = {**kwargs_from_env(), **options}
             return cls(docker.APIClient(**options, version="auto", timeout=timeout_seconds))
         except (DockerException, OSError) as error:
             where = options.get("base_url") or "unix:///var/run/docker.sock"

@@ -11,9 +11,9 @@ from typing import Self
 from scaler_adapter_container.config import ContainerWorkerAdapterConfig
 from scaler_adapter_container.containers import Containers
 from scaler_adapter_container.engine import Engine
-from scaler_adapter_container.engine_thread import EngineThread
 from scaler_adapter_container.request import ADAPTER
 from scaler_adapter_container.watch import Watch
+from scaler_adapter_core.engine_thread import EngineThread
 from scaler_adapter_core.provider import LaunchOutcome, LaunchSpec, OnChange, TerminateMode, Unit
 
 
@@ -77,4 +77,4 @@ class ContainerProvider:
     async def close(self) -> None:
         """See `Provider`. Containers go on without the adapter, and are found again."""
         self._watch.close()
-        self._thread.close()
+        self._thread.close(self._containers.close)

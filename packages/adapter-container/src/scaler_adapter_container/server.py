@@ -1,6 +1,5 @@
 """Runs the adapter."""
 
-import errno
 import logging
 import socket
 from typing import Final
@@ -10,12 +9,12 @@ import zmq
 from scaler_adapter_container.config import HOST_NETWORK, ContainerWorkerAdapterConfig
 from scaler_adapter_container.provider import ContainerProvider
 from scaler_adapter_container.request import NAME_PREFIX, tag_of
+from scaler_adapter_core.alone import alone
 from scaler_adapter_core.driver import AdapterSetup, run_adapter
 from scaler_adapter_core.model import AdapterProfile, Limits
 from scaler_adapter_core.provider import OnChange
 from scaler_protocol.identifiers import short_host_name
 from scaler_runtime.logging import setup_logging
-from scaler_runtime.program import ProgramError
 
 POLL_SECONDS: Final = 2.0
 """What the engine tells by itself is noticed sooner."""
@@ -58,7 +57,7 @@ def run(config: ContainerWorkerAdapterConfig) -> int:
         process=config.process_config,
         context=context,
     )
-    with alone(tag):
+    with hold(tag):
         try:
             return run_adapter(setup, open_provider)
         finally:
@@ -71,16 +70,7 @@ def is_out_of_reach(config: ContainerWorkerAdapterConfig) -> bool:
     return config.container_config.network != HOST_NETWORK and address.transport == "tcp" and address.is_loopback
 
 
-def alone(tag: str) -> socket.socket:
-    """Hold a name as long as this process lives: two adapters with one tag would end each other's containers."""
-    holder = socket.socket(socket.AF_UNIX)
-    try:
-        holder.bind(f"\0scaler-adapter-container/{tag}")
-    except OSError as error:
-        holder.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise ProgramError(
-            f"another adapter on this machine has the tag {tag}: give one of them another, with --tag"
-        ) from error
-    return holder
+def hold(tag: str) -> socket.socket:
+    """Hold a tag as long as this process lives: two adapters with one would end each other's containers."""
+    refusal = f"another adapter on this machine has the tag {tag}: give one of them another, with --tag"
+    return alone(f"scaler-adapter-container/{tag}", refusal)

@@ -37,6 +37,8 @@ class Watch:
                 self._listen()
             except EngineError as error:
                 _log.debug("the engine tells nothing: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever a library raises where a stream breaks off
+                _log.debug("the engine tells nothing more: %s: %s", type(error).__name__, error)
             self._closed.wait(RETRY_SECONDS)
 
     def _listen(self) -> None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import zmq
 
@@ -16,7 +17,7 @@ from scaler_adapter_core import events as e
 from scaler_adapter_core.adapter import Adapter
 from scaler_adapter_core.liveness import Silence
 from scaler_adapter_core.model import AdapterProfile
-from scaler_adapter_core.provider import OpenProvider, Provider, ProviderError
+from scaler_adapter_core.provider import OnChange, OpenProvider, Provider, ProviderError
 from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
 from scaler_protocol.messages import AdapterCommand, Shutdown
@@ -66,10 +67,12 @@ async def serve(
     """Run within a loop that is there already, until `stopping` is set or the adapter ends by itself."""
     driver = _Driver(setup, clock)
     try:
-        provider = await open_provider(driver.on_change)
+        provider = await _opened(open_provider, driver.on_change, stopping)
     except ProviderError as error:
         driver.announce("failed", str(error))
         raise ProgramError(str(error)) from error
+    if provider is None:
+        return 0
     undump = add_sections({"adapter": driver.describe})
     try:
         failure = await driver.run(provider, stopping)
@@ -80,6 +83,19 @@ async def serve(
         driver.announce("failed", failure)
         raise ProgramError(failure)
     return 0
+
+
+async def _opened(open_provider: OpenProvider, on_change: OnChange, stopping: asyncio.Event) -> Provider | None:
+    """Return the provider, None where the program shall stop before there is one: an engine may not answer."""
+    opening = asyncio.ensure_future(open_provider(on_change))
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            await asyncio.wait({opening}, timeout=_CLOSE_SECONDS)
+        return opening.result() if opening.done() else None
+    finally:
+        await _cancel(opening, stop)
 
 
 async def _close(provider: Provider) -> None:
@@ -267,7 +283,7 @@ class _Driver:
             self._call_limit.reschedule(min(self._call_limit.when() or 0.0, self._loop.time() + _STOP_CALL_SECONDS))
 
 
-async def _cancel(*tasks: "asyncio.Task[None] | None") -> None:
+async def _cancel(*tasks: "asyncio.Future[Any] | None") -> None:
     running = [task for task in tasks if task is not None and not task.done()]
     for task in running:
         task.cancel()

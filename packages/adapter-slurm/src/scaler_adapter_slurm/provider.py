@@ -105,12 +105,19 @@ class SlurmProvider:
         jobs = [self._jobs[group_id] for group_id in group_ids if group_id in self._jobs]
         jobs = [job for job in jobs if not has_ended(job)]
         running = [job for job in jobs if self._is_there(job)]
-        if mode is TerminateMode.KILL:
-            await self._slurm.kill(_ids(running))
+        try:
+            if mode is TerminateMode.KILL:
+                await self._slurm.kill(_ids(running))
+            else:
+                await self._slurm.signal_script(_ids(running), "TERM")
+        except ProviderError as error:  # one of them may have ended just now: the others are asked all the same
+            failure = error
         else:
-            await self._slurm.signal_script(_ids(running), "TERM")
+            failure = None
         await self._slurm.cancel(_ids(job for job in jobs if job not in running))
         self._look_soon()
+        if failure is not None:
+            raise failure
 
     async def diagnose(self, group_id: str) -> str:
         """See `Provider`: what Slurm says of the job, and the end of its output."""
@@ -125,6 +132,7 @@ class SlurmProvider:
         """Let go of what is under way. Jobs go on."""
         if self._look is not None:
             self._look.cancel()
+        self._endings.close()
         submitting = list(self._submitting.values())
         for task in submitting:
             task.cancel()

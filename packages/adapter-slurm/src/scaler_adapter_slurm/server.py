@@ -1,12 +1,15 @@
 """Runs the adapter: Slurm is its engine, through the commands of the machine that it runs on."""
 
 import logging
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Final
 
 import zmq
 
+from scaler_adapter_core.alone import alone
 from scaler_adapter_core.driver import AdapterSetup, run_adapter
 from scaler_adapter_core.model import AdapterProfile, Limits
 from scaler_adapter_core.provider import OnChange, ProviderError
@@ -41,10 +44,18 @@ def run(config: SlurmWorkerAdapterConfig) -> int:
         process=config.process_config,
         context=context,
     )
-    try:
-        return run_adapter(setup, open_it)
-    finally:
-        context.destroy(linger=0)
+    with hold(config):
+        try:
+            return run_adapter(setup, open_it)
+        finally:
+            context.destroy(linger=0)
+
+
+def hold(config: SlurmWorkerAdapterConfig) -> socket.socket:
+    """Hold the jobs' names as long as this process lives: two adapters with the same would end each other's jobs."""
+    prefix = Submission(config, Path()).prefix
+    refusal = f"another adapter on this machine has the jobs {prefix}...: give one of them another --job-name"
+    return alone(f"scaler-slurm/{os.getuid()}/{prefix}", refusal)
 
 
 def profile_of(config: SlurmWorkerAdapterConfig) -> AdapterProfile:

@@ -37,6 +37,11 @@ class Submission:
         tag = content_id(f"{adapter.scheduler_address} {slurm.partition or ''}".encode())[:4].hex()
         self._prefix = f"{slurm.job_name}-{tag}-"
 
+    @property
+    def prefix(self) -> str:
+        """How the names of this adapter's jobs begin."""
+        return self._prefix
+
     def job_name(self, group_id: str) -> str:
         """Return the name of a group's job."""
         return self._prefix + group_id

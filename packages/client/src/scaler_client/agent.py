@@ -93,7 +93,7 @@ class Agent:
         self._dropped = False
         self._has_ended = False
         self._taken: deque[Left] = deque()  # from the door, and not brought to the core yet
-        self._has_handed_over = False  # the connections, which go on
+        self._has_begun = False  # scheduler and object storage have answered
         self._forked = False
         self._home = home
         self._waits = False  # for tasks of its own, as its home was told
@@ -129,6 +129,7 @@ class Agent:
         self._line.begin(self)
         self._left = self._line.left()
         if was_up:
+            self._has_begun = True
             return
         try:
             if not self._answered.wait(self._timeout_seconds):
@@ -139,6 +140,7 @@ class Agent:
         except BaseException:
             self.disconnect()
             raise
+        self._has_begun = True
 
     def submit(self, terms: Terms, packed: Packed, receiver: Receiver) -> int:
         """Submit a whole batch and return its id."""
@@ -205,7 +207,7 @@ class Agent:
         self.door.order(lambda: self._end(_DISCONNECTED, None))
         if self._thread is not threading.current_thread():
             self._left.wait(_JOIN_SECONDS)
-            if not self._has_handed_over:
+            if self._line.is_ending:  # else it rests, or serves the next client
                 self._thread.join(_JOIN_SECONDS)
             self._output.finish(_JOIN_SECONDS)
 
@@ -390,12 +392,13 @@ class Agent:
         for event in (self._answered, self._decided, self.door.room, *(ended for _, ended in self._clearing)):
             event.set()
         self._note_waiting()
-        self._has_handed_over = self._line.leave(self, self.door.last_batch_id, in_order=in_order)
+        self._line.leave(self, self.door.last_batch_id, in_order=in_order)
 
     def _leaves_nothing(self) -> bool:
         """Whether the next client could go on where this one leaves: neither here nor elsewhere is anything of it."""
         return (
-            self._core.is_idle
+            self._has_begun
+            and self._core.is_idle
             and self._connection.session.is_up
             and not (self._core.has_abandoned or self.objects.has_stored or self._noticed or self._decided.is_set())
             and not self.door.held_reason

@@ -85,7 +85,8 @@ class Line:
         self._early: list[SessionEvent] = []  # came while it had no user
         self._rests_until = 0.0
         self._left = threading.Event()  # of the present user
-        self._is_ending = False
+        self.is_ending = False
+        """Whether the thread ends, or has ended. Says how a user has left, once that has been told."""
 
     # ---- for its user
 
@@ -98,19 +99,18 @@ class Line:
         else:
             self.loop.wake()
 
-    def leave(self, user: LineUser, last_batch_id: int, *, in_order: bool) -> bool:
-        """Serve a client no more; called in the line's thread. Return whether the line rests, else it ends.
+    def leave(self, user: LineUser, last_batch_id: int, *, in_order: bool) -> None:
+        """Serve a client no more; called in the line's thread. The line rests, or ends.
 
         `in_order`: nothing of the client is left, here or elsewhere.
         """
-        if self._is_ending or self._user is not user:
-            return not self._is_ending
+        if self.is_ending or self._user is not user:
+            return
         self.last_batch_id = last_batch_id
         if in_order and self.terms.may_rest and self._rest():
-            return True
-        self._is_ending = True
+            return
+        self.is_ending = True
         self.loop.stop()
-        return False
 
     def left(self) -> threading.Event:
         """Return what is set when the present user has left and its connections have ended, or rest."""
@@ -151,6 +151,7 @@ class Line:
             self.loop.run()
         except BaseException:  # noqa: BLE001 - nobody may wait for a thread that is gone
             _log.exception("the IO thread of a client ended")
+            _resting.forget(self)
             if self._user is not None:
                 self._user.on_thread_failed()
         finally:
@@ -187,7 +188,7 @@ class Line:
                 self._rests_until = now + REST_SECONDS
                 return
             _resting.line = None
-        self._is_ending = True
+        self.is_ending = True
         self.loop.stop()
 
 
@@ -205,6 +206,12 @@ class _Resting:
                 return None
             self.line = None
             return line
+
+    def forget(self, line: Line) -> None:
+        """Let nobody have a line whose thread has ended."""
+        with self.lock:
+            if self.line is line:
+                self.line = None
 
     def leave_to_parent(self) -> None:
         """In a forked process: the thread and the connections are the parent's."""

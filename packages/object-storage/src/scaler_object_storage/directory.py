@@ -67,11 +67,11 @@ class Directory:
         self.path = user_folder(root) / self.name
         try:
             self._lock = self._claim()
-            fresh = self.path / f"{_NONCE}{PART_SUFFIX}"
-            fresh.write_bytes(self.nonce)
-            fresh.rename(self.path / _NONCE)
-            (self.path / FREE).mkdir(mode=0o700, exist_ok=True)
-            self.folder = Folder(self.path)
+            try:
+                self.folder = self._prepare()
+            except BaseException:
+                os.close(self._lock)  # else it would be in use for ever, by nobody
+                raise
         except OSError as error:
             raise DirectoryError(f"cannot use {self.path}: {error.strerror}") from error
 
@@ -104,6 +104,13 @@ class Directory:
         self.release()
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()  # succeeds only when it is empty
+
+    def _prepare(self) -> Folder:
+        fresh = self.path / f"{_NONCE}{PART_SUFFIX}"
+        fresh.write_bytes(self.nonce)
+        fresh.rename(self.path / _NONCE)
+        (self.path / FREE).mkdir(mode=0o700, exist_ok=True)
+        return Folder(self.path)
 
     def _claim(self) -> int:
         self.path.parent.parent.stat()  # raises where there is nothing to make it in

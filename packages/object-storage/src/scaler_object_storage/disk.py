@@ -74,7 +74,12 @@ class Disk:
         """
         if self.directory is None:
             return
-        self.directory.touch()
+        try:
+            self.directory.touch()
+        except FileNotFoundError:
+            _log.error("%s was removed by somebody else: the objects in it are lost", self.directory.path)
+            self.close(keep_objects=True)  # the next object makes it anew
+            return
         self.directory.collect_parts(now)
         keys = self.directory.keys()
         for key in keys:

@@ -28,10 +28,9 @@ class Limits:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Limits":
         """Raise `ValueError`, which names the variable."""
-        memory, disk = environment.get(MEMORY, ""), environment.get(DISK)
-        return cls(
-            _bytes_of(memory) if memory else None, DEFAULT_DISK if disk is None else Path(disk) if disk else None
-        )
+        memory, disk = environment.get(MEMORY, ""), environment.get(DISK, str(DEFAULT_DISK))
+        # Absolute: links that lie elsewhere lead there (`disk.py`).
+        return cls(_bytes_of(memory) if memory else None, Path(disk).absolute() if disk else None)
 
     def memory_of(self, folder: Path) -> int:
         """Return the limit in bytes for objects under this folder."""

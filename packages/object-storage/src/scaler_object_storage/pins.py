@@ -83,7 +83,8 @@ class Pins:
         """Return whether nobody looks at a file; then nobody can, until `unclaim`. Raises `OSError`."""
         self.release()
         with self._lock:  # the kernel would turn an own pin into the claim
-            return inode not in self._counts and self._try(fcntl.F_WRLCK, inode)
+            is_own = inode in self._counts or inode in self._kept
+            return not is_own and self._try(fcntl.F_WRLCK, inode)
 
     def unclaim(self, inode: int) -> None:
         """Let others look at it again."""

@@ -30,11 +30,19 @@ from scaler_runtime.transport import BindError
 RETENTION_SECONDS = 60.0
 """Objects of a server that ended without order are kept so long for the next one at its address."""
 
+_DYING_SECONDS = 1.0
+"""How long a process may take from closing its descriptors, which others see first, to its end."""
+
 _log = logging.getLogger(__name__)
 
 
 class Channel(Protocol):
     """The way to the process that owns the launcher."""
+
+    @property
+    def owner_pid(self) -> int:
+        """That process."""
+        ...
 
     def say(self, message: object) -> None:
         """Send one picklable message."""
@@ -71,13 +79,16 @@ def run_hosted(hosted: Hosted, channel: Channel) -> int:
     However it ends, it leaves the objects to the next server, unless nobody is there who would start one: the scheduler
     that asks it to end removes them itself.
     """
+    scheduler = _open_process(channel.owner_pid)
     heir = None if hosted.heir_pid is None else _open_process(hosted.heir_pid)
 
     def on_listening(address: Address) -> None:
         channel.say(("listening", str(address)))
 
     def keeps_objects() -> bool:
-        return hosted.heir_pid is None or _lives(heir)
+        if hosted.heir_pid is None or _lives(scheduler):
+            return True
+        return _lives(heir, _DYING_SECONDS)
 
     main = partial(
         serve,
@@ -153,13 +164,13 @@ def _open_process(pid: int) -> int | None:
         return None
 
 
-def _lives(process: int | None) -> bool:
-    """Whether the process behind a pidfd has not ended."""
+def _lives(process: int | None, patience_seconds: float = 0.0) -> bool:
+    """Whether the process behind a pidfd has not ended, nor does so soon."""
     if process is None:
         return False
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return not poll.poll(0)
+    return not poll.poll(patience_seconds * 1000)
 
 
 def _announce(address: Address) -> None:

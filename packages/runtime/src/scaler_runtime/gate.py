@@ -179,7 +179,7 @@ class Gate:
 
     def _shut(self, descriptor: int) -> None:
         self._turned_away += 1
-        with _borrowed(descriptor) as connection, suppress(OSError):
+        with suppress(OSError), _borrowed(descriptor) as connection:  # it may have ended, and its number be a file's
             connection.shutdown(socket.SHUT_RDWR)
 
     def _last(self) -> list[int]:
@@ -204,7 +204,7 @@ class Gate:
             unread = _received_bytes(mine) - connection.base - connection.size
             if unread <= (MAX_UNREAD_BYTES if connection.route else MAX_FIRST_BYTES):
                 return 0
-            with _borrowed(mine) as closing, suppress(OSError):
+            with suppress(OSError), _borrowed(mine) as closing:
                 closing.shutdown(socket.SHUT_RDWR)
             return unread
         finally:
@@ -247,7 +247,10 @@ def _descriptor() -> int | None:
 
 @contextmanager
 def _borrowed(descriptor: int) -> Generator[socket.socket]:
-    """Use a descriptor as a socket without owning it; the family does not matter for what is done here."""
+    """Use a descriptor as a socket without owning it; the family does not matter for what is done here.
+
+    Raises `OSError` for one that is closed, or no socket.
+    """
     borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
     try:
         yield borrowed

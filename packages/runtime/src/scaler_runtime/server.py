@@ -33,6 +33,8 @@ from scaler_runtime.transport import RouterSocket, SendResult
 
 MESSAGES_PER_TURN = 512
 _RETRY_SECONDS = 0.01
+_FIRST_DOUBT_SECONDS = 0.01
+_LAST_DOUBT_SECONDS = 4.0
 _LINGER_SECONDS = 1.0
 _SHOWN_BYTES = 8  # of a route, which a stranger can make long
 _log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Server:
         self._objects = objects
         self._clock = clock
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
+        self._doubtful: dict[bytes, tuple[float, float]] = {}  # route -> when to ask for it again, the pause after that
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -116,15 +119,18 @@ class Server:
         if self._stopped.is_set():
             return
         now = self._clock()
-        lost = self._socket.lost_connections()
+        lost = [(descriptor, self._route_at.pop(descriptor, None)) for descriptor in self._socket.lost_connections()]
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(self._sessions.knows)
             if received is None:
                 break
             self._receive(*received, now)
-        for descriptor in lost:  # after its last words: a peer that leaves closes at once
-            if not self._is_connected(self._route_at.get(descriptor), now):
-                self._route_at.pop(descriptor, None)
+        for descriptor, route in lost:  # after its last words: a peer that leaves closes at once
+            self._doubt(route, now)
+            self._doubt(self._route_at.get(descriptor), now)  # who came in this turn, before that end or after it
+        for route, (due, pause) in list(self._doubtful.items()):
+            if now >= due:
+                self._doubt(route, now, pause)
         if self._watcher is None:
             self._watch()
         self._handle_all(self._sessions.expire(now), now)
@@ -160,16 +166,20 @@ class Server:
             former = self._route_at.get(descriptor)
             self._route_at[descriptor] = route
             if former != route:  # the system used the number again
-                self._is_connected(former, now)
+                self._doubt(former, now)
 
-    def _is_connected(self, route: bytes | None, now: float) -> bool:
-        """Ask the socket whether there is still a connection behind a route, and take note if not."""
-        if route is None:
-            return False
-        connected = self._socket.send(route, _PROBE) is not SendResult.UNREACHABLE
-        if not connected:
+    def _doubt(self, route: bytes | None, now: float, pause: float = _FIRST_DOUBT_SECONDS) -> None:
+        """Ask the socket whether there is still a connection behind a route, and take note if not.
+
+        If there is, it is asked again a few times: libzmq gives word of an end before the socket itself knows of it.
+        """
+        self._doubtful.pop(route or b"", None)
+        if route is None or not self._sessions.knows(route):
+            return
+        if self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
             self._handle_all(self._sessions.unreachable(route, now), now)
-        return connected
+        elif pause <= _LAST_DOUBT_SECONDS:
+            self._doubtful[route] = now + pause, 2 * pause
 
     def _handle_all(self, events: list[Event], now: float) -> None:
         for event in events:
@@ -233,6 +243,7 @@ class Server:
             self._core.next_wakeup(),
             self._sessions.next_wakeup(),
             now + _RETRY_SECONDS if self._blocked else None,
+            min(self._doubtful.values())[0] if self._doubtful else None,
         ]
         self._due = min((at for at in wakeups if at is not None), default=None)
         if self._timer is not None and (self._due is None or self._due < self._timer_at):

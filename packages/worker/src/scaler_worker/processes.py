@@ -81,19 +81,25 @@ class Processes:
     # ---- beginnings
 
     def start(self, worker_id: str, group_id: str, capabilities: m.Capabilities, lender: str = "") -> None:
-        """Start a worker, or the helper of a lender; `OSError` where the machine has no room for its record."""
+        """Start a worker, or the helper of a lender; `OSError` where the machine has no room for it."""
         slot, record = self._records.take()
         worker = Hosted(worker_id, group_id, capabilities, 1, slot, record, lender=lender)
-        (self.helpers if lender else self.workers)[worker_id] = worker
-        self._fork(worker)
+        table = self.helpers if lender else self.workers
+        table[worker_id] = worker
+        try:
+            self._fork(worker)
+        except OSError:  # nothing was forked: it never was
+            del table[worker_id]
+            self._records.give_back(slot)
+            raise
 
     def _fork(self, worker: Hosted) -> None:
         """Have a worker's current process forked, by a new zygote if the last one has failed before it was of use."""
         if self._zygote_failed:
-            self._zygote_failed = False
             self.zygote = self._adopt(Zygote(_PRELOAD))
-        self._by_key[worker.key] = worker
+            self._zygote_failed = False
         arguments = self._arguments(worker)
+        self._by_key[worker.key] = worker
         self.zygote.start(worker.key, _TARGET, arguments, (self._records.descriptor,), keeps_stderr=True)
         self.set_state(worker, STARTING)
 

@@ -38,8 +38,10 @@ class EngineThread:
         self._jobs.put(job)
         return await asyncio.wrap_future(future)
 
-    def close(self) -> None:
-        """Let the thread end when it has done what it was asked. May be repeated."""
+    def close(self, last: Callable[[], None] | None = None) -> None:
+        """Let the thread end when it has done what it was asked, and `last`. May be repeated."""
+        if last is not None:
+            self._jobs.put(last)
         self._jobs.put(None)
 
     def _run(self) -> None:
