@@ -7,16 +7,19 @@ import pytest
 
 from scaler import Client, SchedulerClusterCombo
 from tests.integration.commands import PATIENCE_SECONDS, wait_until
+from tests.integration.test_cluster import nothing_left
+
+pytestmark = pytest.mark.integration
 
 WORKERS = 10
 
 
 @pytest.fixture(scope="module")
 def client():
-    combo = SchedulerClusterCombo(n_workers=WORKERS, logging_level="ERROR")
-    with Client(combo.get_address()) as client:
-        yield client
-    combo.shutdown()
+    with nothing_left() as note, SchedulerClusterCombo(n_workers=WORKERS, logging_level="ERROR") as combo:
+        with Client(combo.get_address()) as client:
+            yield client
+        note()
 
 
 def test_ten_tasks_run_on_ten_idle_workers_at_once(client, tmp_path):

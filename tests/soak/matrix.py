@@ -74,6 +74,7 @@ class Run:
     cell: Cell
     seed: int
     hits: int = 0
+    """How many there were: none is done to a client that has ended."""
     seconds: float = 0.0
     outcomes: dict[str, int] = field(default_factory=dict)
     noticed: bool = False
@@ -151,7 +152,8 @@ CELLS = [
 def run_cell(cast: Cast, cell: Cell, tasks: int, seed: int, most_hits: int = 1) -> Run:
     """Let a client work, hit, and see that everything ends well, and that nothing is kept of the client."""
     rng = Random(seed)
-    run = Run(cell, seed, 1 if cell.victim == "client" or cell.share > 1 else rng.randint(1, most_hits))
+    run = Run(cell, seed)
+    wanted = 1 if cell.victim == "client" or cell.share > 1 else rng.randint(1, most_hits)
     tasks *= cell.share
     for part in list(cast.command_of):  # one that was stopped for too long loses its workers, and may end with the last
         cast.restart_if_ended(part)
@@ -160,9 +162,10 @@ def run_cell(cast: Cast, cell: Cell, tasks: int, seed: int, most_hits: int = 1) 
     client = Command("tests.soak.client", cast.address, tasks, seed, environment=cast.environment)
     try:
         client.wait_for_line("connected")
-        for at in sorted(rng.uniform(-0.1, 0.6) for _ in range(run.hits)):
+        for at in sorted(rng.uniform(-0.1, 0.6) for _ in range(wanted)):
             _wait_for_moment(client, at, tasks, rng)
             if client.process.poll() is None:
+                run.hits += 1
                 cell.hit(cast, client, rng, cell.number)
         if not cell.client_ends:
             run.outcomes = _ended(client, cell)

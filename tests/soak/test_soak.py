@@ -32,4 +32,5 @@ def cast_for():
 def test_every_future_ends_every_result_is_right_and_nothing_is_kept(cast_for, cell):
     run = run_cell(cast_for(cell), cell, tasks=400, seed=1)
 
+    assert run.hits == 1, "the client had ended before"
     assert cell.client_ends or sum(run.outcomes.values()) == 400 * cell.share

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from scaler_adapter_container.containers import MAX_ENDED, Containers
-from scaler_adapter_container.engine import Refused, Unanswered, Unreached
+from scaler_adapter_container.containers import MAX_ENDED, STARTS_AT_A_LOOK, Containers
+from scaler_adapter_container.engine import NoSuchContainer, Refused, Unanswered, Unreached
 from scaler_adapter_container.request import request_of
 from scaler_adapter_core.provider import LaunchResult, LaunchSpec, ProviderError, TerminateMode, UnitState
 from tests.unit.adapter_container.fake_engine import FakeEngine, a_config
@@ -148,6 +148,20 @@ def test_groups_wait_for_the_image_and_start_when_it_has_come():
     assert case.states() == {"a": UnitState.RUNNING, "b": UnitState.RUNNING}
 
 
+def test_of_many_that_wait_for_the_image_some_start_at_each_look():
+    case = Case(images=(), max_workers=100)
+    specs = [LaunchSpec(f"g{number}", {}) for number in range(STARTS_AT_A_LOOK + 2)]
+    case.launch(*specs)
+    assert case.pulled.wait(60)
+    case.pulled.clear()
+    states = list(case.states().values())
+    assert (states.count(UnitState.RUNNING), states.count(UnitState.PENDING)) == (STARTS_AT_A_LOOK, 2)
+    assert case.pulled.is_set()
+    case.containers.terminate([specs[-1].group_id], TerminateMode.STOP, 3.0)
+    assert list(case.states().values()).count(UnitState.RUNNING) == STARTS_AT_A_LOOK + 1
+    assert case.states()[specs[-1].group_id] is UnitState.GONE
+
+
 def test_while_the_image_is_on_its_way_groups_are_pending_and_may_be_called_off():
     case = Case(images=())
     go = threading.Event()
@@ -236,16 +250,35 @@ def test_an_end_is_told_and_the_container_removed_only_then():
     assert case.results(A) == [LaunchResult.ALREADY_EXISTS]
 
 
-def test_what_cannot_be_removed_is_tried_again_and_asked_only_once():
+def test_what_cannot_be_removed_is_said_once_tried_again_and_hides_no_other(caplog):
     case = Case()
-    case.launch(A)
+    case.launch(A, B)
     case.engine.end("c1", exit_code=1)
-    case.engine.fail("remove", Refused("busy"))
-    with pytest.raises(ProviderError):
-        case.units()
-    assert case.states() == {"a": UnitState.FAILED}
-    assert case.engine.containers == {}
+    for _ in range(2):
+        case.engine.fail("remove", Refused("device is busy"))
+        assert case.states() == {"a": UnitState.FAILED, "b": UnitState.RUNNING}
+    assert case.states() == {"a": UnitState.FAILED, "b": UnitState.RUNNING}
+    assert case.engine.containers.keys() == {"c2"}
     assert len(case.engine.named("end_of")) == 1
+    assert caplog.text.count("could not be removed: device is busy") == 1
+
+
+def test_how_an_end_was_may_not_be_known_to_the_engine():
+    case = Case()
+    case.launch(A, B)
+    case.engine.end("c1", exit_code=1)
+    case.engine.fail("end_of", Refused("broken"))
+    units = case.units()
+    assert (units["a"].state, units["b"].state) == (UnitState.FAILED, UnitState.RUNNING)
+    assert units["a"].reason == "the container has ended, the engine does not say how: broken"
+
+
+def test_a_container_that_somebody_removes_at_that_moment_is_not_there():
+    case = Case()
+    case.launch(A, B)
+    case.engine.end("c1", exit_code=1)
+    case.engine.fail("end_of", NoSuchContainer("c1"))
+    assert case.states() == {"b": UnitState.RUNNING}
 
 
 def test_exit_code_0_is_an_end_in_order_asked_or_not():
@@ -309,6 +342,18 @@ def test_a_paused_container_is_killed_since_it_would_not_hear():
     case.engine.containers["c1"]["state"] = "paused"
     case.containers.terminate(["a"], TerminateMode.STOP, 3.0)
     assert case.engine.named("signal") == [["c1", "SIGKILL"]]
+
+
+def test_a_signal_that_is_refused_keeps_no_other_from_getting_its_own():
+    case = Case()
+    case.engine.ignores_sigterm = True
+    case.launch(A, B)
+    case.engine.fail("signal", Refused("not now"))
+    case.containers.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+    case.now = 3.0
+    case.engine.fail("signal", Refused("not now"))
+    assert case.states() == {"a": UnitState.STOPPING, "b": UnitState.STOPPING}
+    assert case.engine.named("signal")[1:] == [["c2", "SIGTERM"], ["c1", "SIGKILL"], ["c2", "SIGKILL"]]
 
 
 def test_what_was_never_started_is_removed():

@@ -149,3 +149,11 @@ def test_without_an_engine_its_address_is_said(tmp_path, monkeypatch):
 def test_an_address_that_is_none_is_said(host):
     with pytest.raises(Unreached, match=host):
         Engine.open(host)
+
+
+def test_certificates_that_are_missing_are_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+    with pytest.raises(Unreached, match="cannot reach a container engine"):
+        Engine.open(None)

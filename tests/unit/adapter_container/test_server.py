@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from scaler_adapter_container.server import alone, is_out_of_reach
+from scaler_adapter_container.server import hold, is_out_of_reach
 from scaler_protocol.addresses import Address
 from scaler_runtime.program import ProgramError
 from tests.unit.adapter_container.fake_engine import a_config
@@ -12,11 +12,11 @@ from tests.unit.adapter_container.fake_engine import a_config
 
 def test_a_second_adapter_with_the_same_tag_is_refused_as_long_as_the_first_lives():
     tag = uuid.uuid4().hex
-    with alone(tag):
+    with hold(tag):
         with pytest.raises(ProgramError, match=f"has the tag {tag}"):
-            alone(tag)
-        alone(uuid.uuid4().hex).close()
-    alone(tag).close()
+            hold(tag)
+        hold(uuid.uuid4().hex).close()
+    hold(tag).close()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class FakeSlurm:
         self.outcomes = []
         self.starts_unknown = True
         self.error = None
+        self.signal_error = None
         self.looks = 0
         self.begun = asyncio.Event()
         self.gate = asyncio.Event()
@@ -75,6 +76,8 @@ class FakeSlurm:
 
     async def signal_script(self, job_ids, name):
         self._note(name, job_ids)
+        if self.signal_error is not None:
+            raise self.signal_error
 
     async def kill(self, job_ids):
         self._note("kill", job_ids)

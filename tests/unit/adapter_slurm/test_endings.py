@@ -1,8 +1,10 @@
 """Why jobs have failed, by the end of their output."""
 
 import asyncio
+import os
 import sys
 
+from scaler_adapter_slurm import endings as module
 from scaler_adapter_slurm.endings import Endings
 from scaler_adapter_slurm.submission import Submission
 from tests.unit.adapter_slurm.fake_slurm import configuration, job
@@ -62,3 +64,18 @@ def test_the_output_of_a_failed_job_is_read_once(tmp_path):
         assert known.explain("a", "it failed") == "it failed"
 
     asyncio.run(scenario())
+
+
+def test_a_file_system_that_hangs_holds_up_neither_a_look_nor_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "READ_SECONDS", 0.05)
+    submission, known = endings(tmp_path)
+    os.mkfifo(submission.log("a"))  # whose reader waits for a writer
+    submission.log("b").write_text("words")
+
+    async def scenario():
+        assert await known.last_words("a") == ""
+        assert await known.last_words("b") == ""
+        known.close()
+
+    asyncio.run(scenario())  # which ends, though the thread still waits
+    os.close(os.open(submission.log("a"), os.O_WRONLY))

@@ -225,6 +225,16 @@ def test_a_job_that_runs_is_signalled_and_one_that_waits_is_cancelled(mode, call
 
 
 @on_stage
+async def test_a_job_that_cannot_be_signalled_keeps_no_other_from_being_cancelled(stage):
+    runs, waits = stage.add("a"), stage.add("b", "PENDING")
+    stage.slurm.signal_error = ProviderError("scancel has ended with exit code 1")
+
+    with pytest.raises(ProviderError, match="exit code 1"):
+        await stage.provider.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+    assert stage.slurm.calls == [("TERM", [runs]), ("cancel", [waits])]
+
+
+@on_stage
 async def test_a_job_that_was_asked_to_end_has_not_failed(stage):
     job_id = stage.add("a")
     await stage.provider.terminate(["a"], TerminateMode.STOP, 3.0)

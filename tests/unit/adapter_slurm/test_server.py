@@ -1,13 +1,15 @@
 """What the adapter is, and where it cannot be used."""
 
 import asyncio
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from scaler_adapter_core.provider import ProviderError
-from scaler_adapter_slurm.server import open_provider, profile_of
+from scaler_adapter_slurm.server import hold, open_provider, profile_of
 from scaler_runtime.options import WorkerCapabilities, WorkerConfig
+from scaler_runtime.program import ProgramError
 from tests.unit.adapter_slurm.fake_slurm import configuration
 
 
@@ -34,3 +36,14 @@ def test_a_log_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(ProviderError, match=r"cannot make the log folder .*file/logs"):
         asyncio.run(open_provider(configuration(log_folder=str(tmp_path / "file" / "logs")), lambda: None))
+
+
+def test_a_second_adapter_for_the_same_jobs_is_refused_as_long_as_the_first_lives():
+    mine, other = (configuration(job_name=uuid.uuid4().hex) for _ in range(2))
+    with hold(mine):
+        with pytest.raises(ProgramError, match="give one of them another --job-name"):
+            hold(mine)
+        hold(other).close()
+        hold(replace(mine, slurm_config=replace(mine.slurm_config, partition="p"))).close()
+    hold(configuration(job_name="n" * 64)).close()
+    hold(mine).close()

@@ -144,3 +144,17 @@ def test_a_job_of_slurms_hands_its_own_terms_not_on():
     environment = {"SLURM_CONF": "/c", "SLURM_MEM_PER_CPU": "1", "SBATCH_ARRAY_INX": "1-5", "HOME": "/root"}
 
     assert clean(environment) == {"SLURM_CONF": "/c", "HOME": "/root"}
+
+
+def test_a_job_that_cannot_be_ended_keeps_no_other_from_that(played):
+    played.set("scancel", "exit 1")
+
+    async def scenario():
+        slurm = Slurm()
+        for end in (slurm.cancel(range(1200)), slurm.kill([4])):
+            with pytest.raises(ProviderError, match="scancel has ended with exit code 1"):
+                await end
+
+    asyncio.run(scenario())
+
+    assert [len(call.split()) for call in played.calls] == [502, 502, 202, 5, 3]

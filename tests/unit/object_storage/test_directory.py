@@ -1,6 +1,8 @@
 """Directories of servers: locked by the living, adopted by the next, removed when nobody comes back."""
 
+import errno
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,20 @@ def test_two_servers_cannot_have_one_directory(tmp_path):
         Directory(ADDRESS, tmp_path)
 
     directory.remove()
+
+
+def test_one_that_could_not_be_made_ready_can_be_had_later(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", fill)
+        with pytest.raises(DirectoryError, match="No space left on device"):
+            Directory(ADDRESS, tmp_path)
+
+    Directory(ADDRESS, tmp_path).remove()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_next_server_finds_the_objects_and_is_another_one(tmp_path):

@@ -1,6 +1,7 @@
 """What goes to the disk, that it is found there, and that nothing is left there."""
 
 import os
+import shutil
 
 import pytest
 
@@ -215,3 +216,16 @@ def test_without_a_disk_everything_stays(memory):
     assert disk.excess() == []
     assert disk.open() is None
     disk.close(keep_objects=False)
+
+
+def test_a_directory_that_somebody_removed_is_made_anew(memory, disk, limits):
+    lost, other = put(memory, 1), put(memory, 2)
+    move(disk, lost)
+    shutil.rmtree(disk.directory.path)
+
+    disk.tidy(LATER)
+    move(disk, other)
+
+    assert map_object(memory.folder, lost) is None
+    assert map_object(memory.folder, other) == content(2)
+    assert on_disk(limits) == {other.hex()}

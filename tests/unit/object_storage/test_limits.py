@@ -33,3 +33,9 @@ def test_without_a_word_it_is_a_share_of_the_memory_and_the_usual_disk(tmp_path)
 def test_an_empty_folder_is_none():
     assert Limits.from_environment({"SCALER_OBJECT_STORAGE_DISK": ""}).disk is None
     assert Limits.from_environment({"SCALER_OBJECT_STORAGE_DISK": "/x"}).disk == Path("/x")
+
+
+def test_a_folder_is_the_same_wherever_a_link_to_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert Limits.from_environment({"SCALER_OBJECT_STORAGE_DISK": "spill"}).disk == tmp_path / "spill"

@@ -147,6 +147,18 @@ def test_a_forked_child_looks_at_the_same_and_its_parent_does_not_take_that_away
     assert not is_pinned(server, file)
 
 
+def test_what_a_forked_child_looks_at_is_not_claimed_by_its_parent(table, file):
+    server, reader = table(), table()
+    reader.pin(file.descriptor, file.inode)
+    pid = in_child(lambda: None)
+    reader.end(file.inode)
+
+    assert not reader.claim(file.inode)
+
+    assert is_pinned(server, file)
+    kill(pid)
+
+
 def test_what_is_pinned_after_a_fork_is_unpinned_as_ever(table, file):
     server, reader = table(), table()
     pid = in_child(lambda: None)

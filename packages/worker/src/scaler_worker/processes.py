@@ -192,10 +192,12 @@ class Processes:
             return
         _log.error("%s", reason)
         living, works = self.living(), self.zygote_works
+        self._zygote_failed = not works
         if works:
-            self.zygote = self._adopt(Zygote(_PRELOAD))
-        else:
-            self._zygote_failed = True
+            try:
+                self.zygote = self._adopt(Zygote(_PRELOAD))
+            except OSError as error:
+                self._zygote_failed, works, reason = True, False, f"{reason}; there can be no other: {error}"
         for worker in living:
             facts = self._facts(worker, Ended(worker.key, worker.pid or 0, None, signal.SIGKILL))
             ending = judge(facts)
@@ -269,7 +271,13 @@ class Processes:
         slot, record = self._records.take()
         following = Hosted(worker.worker_id, worker.group_id, worker.capabilities, worker.incarnation + 1, slot, record)
         self.workers[worker.worker_id] = following
-        self._fork(following)
+        try:
+            self._fork(following)
+        except OSError as error:
+            self._records.give_back(slot)
+            _log.error("worker %s cannot be replaced: %s", worker.worker_id, error)
+            self.set_state(following, ENDED, f"it cannot be replaced: {error}")
+            self.end_helpers(worker.worker_id)
 
     def set_state(self, worker: Hosted, state: str, reason: str = "") -> None:
         """Note how far a worker is, and tell."""

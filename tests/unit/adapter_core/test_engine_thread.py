@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from scaler_adapter_container.engine_thread import EngineThread
+from scaler_adapter_core.engine_thread import EngineThread
 
 
 def test_results_and_failures_come_back():
@@ -39,5 +39,18 @@ def test_a_call_cut_off_before_its_turn_is_not_made_and_one_under_way_goes_on():
         await thread.call(lambda: done.append("third"))
         assert done == ["first", "third"]
         thread.close()
+
+    asyncio.run(scenario())
+
+
+def test_at_its_close_it_does_what_is_left_and_then_the_last():
+    async def scenario():
+        thread, ended, done = EngineThread("test"), threading.Event(), []
+        call = asyncio.ensure_future(thread.call(lambda: done.append("call")))
+        await asyncio.sleep(0)
+        thread.close(ended.set)
+        await call
+        assert done == ["call"]
+        assert await asyncio.to_thread(ended.wait, 60)
 
     asyncio.run(scenario())
