@@ -136,7 +136,7 @@ def idle_percent(system: System) -> float:
 
 def worker_megabytes(system: System) -> float:
     """MiB (PSS) of a worker's process that has nothing to do."""
-    return psutil.Process(system.submit(os.getpid).result()).memory_full_info().pss / (1 << 20)
+    return psutil.Process(system.submit(tasks.pid_after, 0.0).result()).memory_full_info().pss / (1 << 20)
 
 
 def efficiency(seconds: float) -> Callable[[System], float]:
