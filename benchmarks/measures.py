@@ -12,11 +12,12 @@ from benchmarks import tasks
 from benchmarks.systems.system import System, worker_pids
 
 WORKERS = 2
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 4.0
 SWEEP_SECONDS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Lengths of tasks for which efficiency is measured."""
 
 _SWEEP_WORK_SECONDS = 1.0
+_CPU_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ def shared_array_seconds(system: System) -> float:
 
 def cpu_per_task(system: System) -> float:
     """Microseconds of CPU for each mapped trivial task, all processes together."""
-    count = 10 * system.tasks
     pids = {os.getpid(), *system.pids()}
-    before = _cpu_seconds(pids)
-    system.map(tasks.increment, range(count))
+    before, began, count = _cpu_seconds(pids), time.perf_counter(), 0
+    while time.perf_counter() - began < _CPU_SECONDS:
+        system.map(tasks.increment, range(system.tasks))
+        count += system.tasks
     return (_cpu_seconds(pids) - before) / count * 1e6
 
 

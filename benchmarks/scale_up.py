@@ -50,7 +50,8 @@ def main() -> None:
             sampler.join()
             say(f"memory with {workers} workers, PSS", "MiB", megabytes[0])
         _wait_until_gone(processes)
-        say("workers gone after the last task", "s", time.monotonic() - done)
+        if many:
+            say("workers gone after the last task", "s", time.monotonic() - done)
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def _commands(system: str, workers: int):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    scaling = "vanilla" if system != "Scaler" or workers <= FEW else "vanilla(upper=1)"
+    scaling = "vanilla" if system != "Scaler" or workers <= FEW else "vanilla(upper=1,cooldown=1)"
     policy = f"allocate=even_load; scaling={scaling}"
     commands = (
         [folder / "scaler_scheduler", address, "-pc", policy, "-ll", "ERROR"],

@@ -31,10 +31,9 @@ from scaler_protocol.batch import F64, U8, U32, Status, column, pack_stored
 from scaler_protocol.identifiers import new_id
 from scaler_runtime.connection import Connection
 from scaler_runtime.session import Identity, Up
-from scaler_runtime.transport import can_bind
 from scaler_scheduler import storage_line
 from scaler_scheduler.storage_line import StorageLine
-from tests.integration.commands import PATIENCE_SECONDS, Command, is_alive, running, wait_until
+from tests.integration.commands import PATIENCE_SECONDS, Command, free_address, is_alive, running, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -199,13 +198,10 @@ def test_of_a_given_one_peers_are_told_and_none_is_started(connect):
 
 @contextmanager
 def taken_port():
-    """Give a port that is taken, behind one that is free."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-            if can_bind(Address("tcp", "127.0.0.1", port - 1)):
-                yield port
-                return
+    """Give a port that is taken, between two that are free and stay so."""
+    port = Address.from_string(free_address()).port + 1
+    with socket.create_server(("127.0.0.1", port)):
+        yield port
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_code_1():

@@ -196,7 +196,7 @@ class WorkerAdapterConfig(Options):
     max_workers: Annotated[
         int,
         Option(
-            "native: most workers at a time, -1 without limit; fixed native: exactly this many",
+            "most workers at a time, -1 without limit; the fixed native adapter starts exactly this many",
             "-mw",
             MINUS_ONE_OR_MORE,
             default_text=USUAL_NUMBER_OF_WORKERS,
