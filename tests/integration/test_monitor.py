@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from scaler_scheduler.listening import listen
 from scaler_scheduler.monitor import Monitor
 from scaler_scheduler.storage_line import StorageLine
 from tests.integration.commands import Command, running, wait_until
+from tests.integration.monitor_feed import Subscriber
 from tests.integration.terminal import ALTERNATE_SCREEN, NORMAL_SCREEN, VISIBLE_CURSOR, in_terminal
 from tests.integration.test_scheduler_process import Peer, batch
 from tests.unit.scheduler.top.builders import report, worker
@@ -52,32 +52,6 @@ def scheduler(*arguments):
     with running("scaler_scheduler", ANY, *arguments) as command:
         address = command.wait_for_line("scheduler listening on").split()[-1]
         yield address, command.wait_for_line("monitor listening on").split()[-1]
-
-
-class Subscriber:
-    """Reads reports from a feed."""
-
-    def __init__(self, context, address):
-        self.socket = SubSocket(context, Address.from_string(str(address)))
-
-    def frames(self):
-        poll = select.poll()
-        poll.register(self.socket.fileno(), select.POLLIN)
-
-        def look():
-            found = self.socket.receive()
-            if found is None:
-                poll.poll(20)
-            return found
-
-        return wait_until(look)
-
-    def report(self):
-        (frame,) = self.frames()
-        return codec.decode_monitor(frame)
-
-    def report_where(self, found):
-        return wait_until(lambda: (made := self.report()) and found(made) and made)
 
 
 # ---- the feed

@@ -1,6 +1,5 @@
 """Files of deleted objects are written again, by every process of a line, and never under the eyes of somebody."""
 
-import contextlib
 import hashlib
 import os
 import random
@@ -12,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zmq
 
 from scaler import Client, SchedulerClusterCombo
-from scaler_object_storage.connector import ObjectStorageConnector
 from scaler_object_storage.directory import directory_name, user_folder
 from scaler_object_storage.free_files import FREE
 from scaler_object_storage.values import Parts
 from scaler_protocol.addresses import Address
 from tests.integration.commands import Command, wait_until
+from tests.integration.storage_peers import connecting
 
 pytestmark = pytest.mark.integration
 
@@ -39,17 +37,6 @@ def storage():
 def connector(storage):
     with connecting(storage) as connector:
         yield connector
-
-
-@contextlib.contextmanager
-def connecting(address):
-    context = zmq.Context()
-    connector = ObjectStorageConnector(context, Address.from_string(address))
-    try:
-        yield connector
-    finally:
-        connector.close()
-        context.term()
 
 
 def reusable(address):

@@ -36,6 +36,7 @@ from scaler_protocol import storage_messages as sm
 from scaler_protocol.addresses import Address
 from scaler_protocol.messages import PRODUCT, PROTOCOL_VERSION
 from tests.integration.commands import Command, wait_until
+from tests.integration.storage_peers import starting
 
 pytestmark = pytest.mark.integration
 
@@ -68,17 +69,8 @@ def no_disk(monkeypatch):
 @pytest.fixture
 def start():
     """Return a function that starts a server; a test that fails leaves none either."""
-    commands = []
-
-    def start(address=ANY):
-        command = Command("scaler_object_storage", address)
-        commands.append(command)
-        return command, Address.from_string(command.wait_for_line("object storage listening on").split()[-1])
-
-    yield start
-    for command in commands:
-        if command.process.poll() is None:
-            command.kill()
+    with starting() as start:
+        yield start
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from scaler_object_storage.limits import Limits
 from scaler_object_storage.values import Parts
 from scaler_protocol.addresses import Address
 from tests.integration.commands import Command, wait_until
+from tests.integration.storage_peers import starting
 
 pytestmark = pytest.mark.integration
 
@@ -50,17 +51,8 @@ def start(monkeypatch, tmp_path):
     """Return a function that starts a server with 4 MiB of memory, and a disk of its own."""
     monkeypatch.setenv("SCALER_OBJECT_STORAGE_MEMORY", "4M")
     monkeypatch.setenv("SCALER_OBJECT_STORAGE_DISK", str(tmp_path))
-    commands = []
-
-    def start(address=ANY):
-        command = Command("scaler_object_storage", address)
-        commands.append(command)
-        return command, Address.from_string(command.wait_for_line("object storage listening on").split()[-1])
-
-    yield start
-    for command in commands:
-        if command.process.poll() is None:
-            command.kill()
+    with starting() as start:
+        yield start
 
 
 @pytest.fixture

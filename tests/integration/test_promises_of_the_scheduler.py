@@ -14,10 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
 from scaler import Client
 from scaler.utility.exceptions import ClientQuitException, SchedulerFullError, WorkerDiedError
 from tests.integration.commands import PATIENCE_SECONDS, is_alive, running, scheduler, wait_until
+from tests.integration.monitor_feed import Subscriber
 from tests.integration.worker_tasks import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -92,12 +94,21 @@ def nap(seconds):
     return seconds
 
 
-def end_after_a_beat():
-    """Take 64 MiB, and be killed as by the system once the host has measured that."""
+def hold_memory():
+    """Take 64 MiB until the end of the process."""
     taken = bytearray(os.urandom(1 << 20) * 64)
-    time.sleep(1.5)
-    os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait()
     return taken
+
+
+def kill_what_holds_memory(feed, command, seen):
+    """Kill the worker that is seen to hold much, one that was not seen before."""
+    report = feed.report_where(
+        lambda report: any(w.rss >= 64 << 20 and w.worker_id not in seen for w in report.workers)
+    )
+    seen.update(worker.worker_id for worker in report.workers)
+    (holder,) = (process for process in command.tree() if process.memory_info().rss >= 64 << 20)
+    holder.kill()
 
 
 # ---- programs
@@ -233,11 +244,18 @@ def test_tasks_go_where_their_capabilities_are_by_name_and_by_quantity():
 def test_a_task_that_was_lost_too_often_says_where_of_what_and_with_how_much_memory():
     policy = "allocate=even_load; scaling=vanilla(upper=1)"
     with (
-        scheduler("--task-retry-limit", 1, policy=policy) as (_, address),
-        running("scaler_adapter_native", address, "--max-workers", 1, "--heartbeat-interval-seconds", 1),
+        scheduler("--task-retry-limit", 1, policy=policy) as (command, address),
+        running("scaler_adapter_native", address, "--max-workers", 1, "--heartbeat-interval-seconds", 1) as adapter,
         Client(address) as client,
+        zmq.Context() as context,
     ):
-        error = client.submit(end_after_a_beat).exception(PATIENCE_SECONDS)
+        feed = Subscriber(context, command.wait_for_line("monitor listening on").split()[-1])
+        future = client.submit(hold_memory)
+        seen = set()
+        for _attempt in range(2):
+            kill_what_holds_memory(feed, adapter, seen)
+        error = future.exception(PATIENCE_SECONDS)
+        feed.socket.close()
 
     assert isinstance(error, WorkerDiedError)
     attempt = r"worker (Worker\|NAT\|[0-9a-f]{32}\|[0-9a-f]{32}) died of SIGKILL.* \((\d+) MiB in use"

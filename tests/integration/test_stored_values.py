@@ -29,10 +29,10 @@ from scaler_client import objects
 from scaler_object_storage.connector import ObjectStorageConnector
 from scaler_object_storage.directory import directory_name, is_key, user_folder
 from scaler_object_storage.values import Parts
-from scaler_protocol.addresses import Address
 from scaler_protocol.batch import MAX_INLINE_BYTES, STORED_BYTES
 from scaler_worker.storage import Storage
 from tests.integration.commands import Command, wait_until
+from tests.integration.storage_peers import connecting
 
 pytestmark = pytest.mark.integration
 
@@ -131,7 +131,7 @@ def combo(storage):
 
 @pytest.fixture(scope="module")
 def observer(storage):
-    with observing(storage) as connector:
+    with connecting(storage) as connector:
         yield connector
 
 
@@ -139,17 +139,6 @@ def observer(storage):
 def client(combo):
     with Client(combo.get_address()) as client:
         yield client
-
-
-@contextlib.contextmanager
-def observing(address):
-    context = zmq.Context()
-    connector = ObjectStorageConnector(context, Address.from_string(address))
-    try:
-        yield connector
-    finally:
-        connector.close()
-        context.term()
 
 
 def held(observer):

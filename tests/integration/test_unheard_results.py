@@ -6,15 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
-import zmq
 
 from scaler import Client
-from scaler_object_storage.connector import ObjectStorageConnector
-from scaler_protocol.addresses import Address
 from scaler_protocol.batch import STORED_BYTES, Status, unpack_stored
 from scaler_protocol.identifiers import ID_BYTES
 from scaler_worker.executor import Executor
 from tests.integration.commands import PATIENCE_SECONDS, running, scheduler, wait_until
+from tests.integration.storage_peers import connecting
 
 pytestmark = pytest.mark.integration
 
@@ -39,17 +37,6 @@ def large(_):
     return bytes(2 * STORED_BYTES)
 
 
-@contextlib.contextmanager
-def observing(address):
-    context = zmq.Context()
-    connector = ObjectStorageConnector(context, Address.from_string(address))
-    try:
-        yield connector
-    finally:
-        connector.close()
-        context.term()
-
-
 def test_a_result_that_was_stored_and_never_announced_is_removed(tmp_path):
     died = tmp_path / "died"
     preload = f"tests.integration.test_unheard_results:end_after_storing({str(died)!r}, {int(signal.SIGKILL)})"
@@ -58,7 +45,7 @@ def test_a_result_that_was_stored_and_never_announced_is_removed(tmp_path):
         with (
             running("scaler_adapter_fixed_native", address, "--max-workers", 2, "--preload", preload),
             Client(address) as client,
-            observing(f"{storage[0]}:{int(storage[2]) + 1}") as connector,
+            connecting(f"{storage[0]}:{int(storage[2]) + 1}") as connector,
         ):
             future = client.submit(large, 0)
             assert len(future.result(PATIENCE_SECONDS)) == 2 * STORED_BYTES

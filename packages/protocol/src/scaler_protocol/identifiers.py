@@ -53,11 +53,6 @@ def root_of(worker_id: str) -> str:
     return f"{head}{bar}{tail.partition('+')[0]}"
 
 
-def new_client_identity() -> bytes:
-    """Return `Client|` and 32 hex digits."""
-    return b"Client|" + new_id().hex().encode()
-
-
 def counted(prefix: str) -> Callable[[], str]:
     """Return a function that gives `<prefix>1`, `<prefix>2` and so on."""
     numbers = itertools.count(1)

@@ -92,11 +92,6 @@ class Session:
         """Bytes that the scheduler has not confirmed."""
         return self._link.unacknowledged_bytes
 
-    @property
-    def is_drained(self) -> bool:
-        """Whether everything queued has been handed to the connection."""
-        return not self._link.has_unsent and not self._control
-
     def __str__(self) -> str:
         """Return where it stands, for people."""
         known = self.instance_id.hex()[:8] or "none"

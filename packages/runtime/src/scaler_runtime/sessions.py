@@ -222,11 +222,6 @@ class Sessions:
         self._ready.pop(session.peer, None)
         return [PeerDetached(session.peer)]
 
-    def route_of(self, peer: Peer) -> bytes | None:
-        """Return the route of a peer, None without a connection."""
-        session = self._by_peer.get(peer)
-        return session.route if session else None
-
     def expire(self, now: float) -> list[Event]:
         """Let go of those who were silent, or without a connection, for too long."""
         self._forgive_sleep(now)
