@@ -126,8 +126,8 @@ class Clients:
         self.end_all(f"client {client.name} shut the scheduler down")
 
     def end_all(self, reason: str) -> None:
-        """End the scheduler, and everything that is connected to it."""
-        everyone = (*self._state.worker_of_peer, *self._state.hosts, *self._state.adapters, *self._state.clients)
+        """End the scheduler, and everything that is connected to it; adapters must know why their workers end."""
+        everyone = (*self._state.adapters, *self._state.hosts, *self._state.worker_of_peer, *self._state.clients)
         for peer in everyone:
             self._out.send(peer, m.Shutdown(reason))
         for client in self._state.clients:
