@@ -265,9 +265,11 @@ def test_nothing_is_left_of_an_owner_that_was_killed():
     wait_gone(*pids)
 
 
-def test_children_may_be_granted_time_to_end_in_order_when_their_owner_is_killed(tmp_path):
+@pytest.mark.parametrize("how", ["at once", "slowly"])
+def test_children_may_be_granted_time_to_end_in_order_when_their_owner_is_killed(tmp_path, how):
     process = subprocess.Popen(
         [sys.executable, "-c", f"from {CHILDREN} import own_orphans; own_orphans({str(tmp_path / 'word')!r})"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -275,10 +277,11 @@ def test_children_may_be_granted_time_to_end_in_order_when_their_owner_is_killed
     owner, *pids = [int(word) for word in process.stdout.readline().split()]
     assert len(pids) == 4
     assert owner == process.pid
-    process.kill()
-    process.wait()
+    if how == "at once":
+        process.kill()
+    process.communicate("go on\n" if how == "slowly" else None)
     wait_gone(*pids)
-    assert (tmp_path / "word").read_text() == "in order"
+    assert (tmp_path / "word").read_text() == "in order, after its owner"
 
 
 @pytest.mark.parametrize("how", ["close", "kill"])

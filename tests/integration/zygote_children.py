@@ -1,6 +1,7 @@
 """What children of the zygotes under test do."""
 
 import os
+import select
 import random
 import signal
 import subprocess
@@ -117,16 +118,21 @@ def own_and_wait():
 
 
 def write_when_asked_to_end(path, channel):
-    """Write how it came to that: with its owner still there, or without."""
+    """Write whether its owner had ended by then."""
     is_asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_asked.set())
+    owner = select.poll()
+    owner.register(os.pidfd_open(channel.owner_pid), select.POLLIN)
     channel.say(channel.owner_pid)
     is_asked.wait()
-    Path(path).write_text("in order")
+    Path(path).write_text("in order, after its owner" if owner.poll(0) else "in order, before its owner")
 
 
 def own_orphans(path):
-    """Own a zygote whose children may end in order: one does, another would not. Run as a program of its own."""
+    """Own a zygote whose children may end in order: one does, another would not. Run as a program of its own.
+
+    By a line it ends like a process that takes its time: the descriptors go first.
+    """
     zygote = Zygote(["json"], orphan_seconds=0.5)
     zygote.start("a", "tests.integration.zygote_children:write_when_asked_to_end", path)
     zygote.start("b", "tests.integration.zygote_children:ignore_sigterm", None)
@@ -138,7 +144,10 @@ def own_orphans(path):
         elif type(event).__name__ == "Said":
             words[event.key] = event.message
     tell(words["a"], *pids)
-    time.sleep(600)
+    sys.stdin.readline()
+    os.close(zygote._socket.detach())
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fork_and_wait():

@@ -30,9 +30,6 @@ from scaler_runtime.transport import BindError
 RETENTION_SECONDS = 60.0
 """Objects of a server that ended without order are kept so long for the next one at its address."""
 
-_DYING_SECONDS = 1.0
-"""How long a process may take from closing its descriptors, which others see first, to its end."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -86,9 +83,7 @@ def run_hosted(hosted: Hosted, channel: Channel) -> int:
         channel.say(("listening", str(address)))
 
     def keeps_objects() -> bool:
-        if hosted.heir_pid is None or _lives(scheduler):
-            return True
-        return _lives(heir, _DYING_SECONDS)
+        return hosted.heir_pid is None or _lives(scheduler) or _lives(heir)
 
     main = partial(
         serve,
@@ -164,13 +159,13 @@ def _open_process(pid: int) -> int | None:
         return None
 
 
-def _lives(process: int | None, patience_seconds: float = 0.0) -> bool:
-    """Whether the process behind a pidfd has not ended, nor does so soon."""
+def _lives(process: int | None) -> bool:
+    """Whether the process behind a pidfd has not ended. (Its zygotes ask their children to end after that.)"""
     if process is None:
         return False
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return not poll.poll(patience_seconds * 1000)
+    return not poll.poll(0)
 
 
 def _announce(address: Address) -> None:

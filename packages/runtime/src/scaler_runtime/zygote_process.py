@@ -44,6 +44,7 @@ from scaler_runtime.zygote_events import (
 MAX_DESCRIPTORS = 8
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _LAST_WORDS_SECONDS = 0.2  # at the end, for a standard error that is slow
+_DYING_SECONDS = 2.0  # from an owner's last descriptor, which is closed before, to its end
 _OWN_SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -222,7 +223,13 @@ class _ZygoteProcess:
             _signal_group(pid, signal.SIGTERM)
 
     def _lose_owner(self) -> None:
-        """End the children of an owner that has ended: at once, or in order where they have been granted time."""
+        """End the children of an owner that has ended: at once, or in order where they have been granted time.
+
+        What ends because another has ended may rely on that: nobody below sees a dying process still running.
+        """
+        ended = select.poll()
+        ended.register(self._owner, select.POLLIN)
+        ended.poll(_DYING_SECONDS * 1000)
         if not self._orphan_seconds:
             self._kill_all()
         self._is_orphan = True
