@@ -59,6 +59,16 @@ def test_it_ends_with_its_last_worker_and_says_why():
         assert "SIGKILL" in group.lines[-1]
 
 
+def test_it_ends_in_order_with_its_scheduler():
+    with scheduler() as (command, address):
+        group = Command("scaler_worker.group", address, "g", "-n", 2)
+        command.wait_for_line("2 workers")
+        Client(address).shutdown()
+        assert group.process.wait(30) == 0
+        assert group.stop() == 0
+        assert not any("last worker" in line for line in group.lines)
+
+
 def test_what_is_missing_is_one_line():
     group = Command("scaler_worker.group", "tcp://127.0.0.1:8516")
     assert group.process.wait(30) == 2

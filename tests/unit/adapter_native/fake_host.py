@@ -8,6 +8,7 @@ from dataclasses import dataclass
 class FakeWorker:
     state: str
     reason: str = ""
+    in_order: bool = False
 
 
 class FakeHost:
@@ -51,8 +52,8 @@ class FakeHost:
         self.is_closed = True
         self.table.clear()
 
-    def become(self, worker_id, state, reason=""):
-        self.table[worker_id] = FakeWorker(state, reason)
+    def become(self, worker_id, state, reason="", *, in_order=False):
+        self.table[worker_id] = FakeWorker(state, reason, in_order)
         self._on_change()
 
     def _soon(self, worker_id, state, reason=""):

@@ -89,6 +89,16 @@ def test_what_the_host_itself_has_ended_has_not_failed():
     with_provider(scenario)
 
 
+def test_what_has_ended_in_order_has_not_failed():
+    async def scenario(host, provider):
+        await provider.launch([LaunchSpec("a", {})])
+        host.become(host.started[0][1], "ended", "the scheduler ends", in_order=True)
+        (unit,) = await provider.observe()
+        assert (unit.state, unit.reason) == (UnitState.GONE, "the scheduler ends")
+
+    with_provider(scenario)
+
+
 def test_a_worker_that_the_host_does_not_know_has_failed():
     async def scenario(host, provider):
         await provider.launch([LaunchSpec("a", {})])

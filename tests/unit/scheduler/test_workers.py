@@ -185,7 +185,7 @@ def test_the_greeting_of_a_process_that_has_ended_meanwhile_is_not_believed():
 
     worker = bench.worker("W", host)
 
-    assert worker.told == [m.Shutdown("worker W is another process by now")]
+    assert worker.told == [m.Shutdown("worker W is another process by now", dismissed=True)]
     assert not bench.state.workers
     client.submit(1)
     assert worker.held == 0
@@ -200,7 +200,7 @@ def test_an_older_process_does_not_replace_a_newer_one():
 
     bench.say(b"old", m.WorkerHello("W", 4, b"H", "", 10, 1, {}))
 
-    assert bench.effects.pairs() == [(b"old", m.Shutdown("worker W is another process by now"))]
+    assert bench.effects.pairs() == [(b"old", m.Shutdown("worker W is another process by now", dismissed=True))]
     assert bench.state.workers["W"].incarnation == 5
     assert client.outcomes == {}
 
@@ -213,7 +213,7 @@ def test_a_worker_of_another_host_does_not_replace_one():
 
     bench.say(b"X", m.WorkerHello("W", 9, b"H2", "", 10, 1, {}))
 
-    assert bench.effects.pairs() == [(b"X", m.Shutdown("worker W is another process by now"))]
+    assert bench.effects.pairs() == [(b"X", m.Shutdown("worker W is another process by now", dismissed=True))]
     assert bench.state.workers["W"].peer == worker.peer
 
 

@@ -151,9 +151,10 @@ def test_what_an_earlier_scheduler_has_confirmed_is_not_told(talk):
     assert (held.start, held.stop) == (2, 3)
 
 
-def test_it_ends_when_it_is_told(talk):
-    talk.hear(m.Shutdown("enough"))
-    assert (talk.agent.end.code, "enough" in talk.agent.end.reason) == (0, True)
+@pytest.mark.parametrize(("dismissed", "code"), [(False, 0), (True, 1)])
+def test_it_ends_when_it_is_told(talk, dismissed, code):
+    talk.hear(m.Shutdown("enough", dismissed=dismissed))
+    assert (talk.agent.end.code, "enough" in talk.agent.end.reason) == (code, True)
 
 
 def test_it_ends_when_it_is_refused(talk):

@@ -155,6 +155,20 @@ def test_a_worker_whose_process_has_crashed_gets_another_one(run):
     run(steps)
 
 
+@pytest.mark.parametrize(("said", "code", "in_order"), [("leaving", 0, True), ("leaving", 1, False), (None, 0, False)])
+def test_one_that_ended_as_its_scheduler_did_has_ended_in_order(run, said, code, in_order):
+    def steps(bench):
+        bench.start("a")
+        (key,) = bench.zygote.started
+        words = [Said(key, (said, "the scheduler ends"))] if said else []
+        bench.say(Started(key, 1), Said(key, ("ready",)), *words, Ended(key, 1, code, None))
+
+        status = bench.processes.find("a").status
+        assert (status.state, status.in_order) == (ENDED, in_order)
+
+    run(steps)
+
+
 def test_one_that_cannot_get_another_one_has_ended(run):
     def steps(bench):
         key = begin(bench, "a")

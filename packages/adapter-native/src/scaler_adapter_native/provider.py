@@ -33,6 +33,11 @@ class HostedWorker(Protocol):
         """Why it is so."""
         ...
 
+    @property
+    def in_order(self) -> bool:
+        """Of one that has ended: whether it did as it was told, by whomever."""
+        ...
+
 
 class Host(Protocol):
     """What is needed of `scaler_worker.host.WorkerHost`."""
@@ -110,7 +115,9 @@ class NativeProvider:
         state, reason = UnitState.FAILED, "its host does not know it any more"
         if worker is not None:
             state, reason = _STATES[worker.state], worker.reason
-        if state in _ENDING:  # also when the host has its own reasons, as the scheduler's end
+            if worker.in_order:
+                state = UnitState.GONE
+        if state in _ENDING:  # also when the host has its own reasons
             self._asked.add(group_id)
         if state is UnitState.FAILED and group_id in self._asked:
             state = UnitState.GONE

@@ -214,9 +214,10 @@ class ShutdownRefused:
 
 @dataclass(slots=True)
 class Shutdown:
-    """The scheduler ends on request, and so shall its peer."""
+    """The scheduler ends on request, and so shall its peer; one that is `dismissed` shall end by itself."""
 
     reason: str
+    dismissed: bool = False
 
 
 # ---- workers

@@ -189,4 +189,4 @@ class Agent:
         self._output.hold(message.client_id, is_held=message.is_held)
 
     def _on_shutdown(self, message: m.Shutdown) -> None:
-        self.end = End(0, f"the scheduler ends this worker: {message.reason}")
+        self.end = End(1 if message.dismissed else 0, f"the scheduler ends this worker: {message.reason}")

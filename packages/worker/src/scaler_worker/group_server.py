@@ -57,9 +57,10 @@ async def _serve(config: WorkerGroupConfig, context: "zmq.Context[zmq.Socket[byt
         if await _is_stopped(host, stopping, changed):
             await host.drain(DRAIN_SECONDS)
             return 0
-        if leaving:
+        workers = host.workers().values()
+        if leaving or all(worker.in_order for worker in workers):
             return 0
-        reasons = {worker.reason for worker in host.workers().values()}
+        reasons = {worker.reason for worker in workers if not worker.in_order}
         raise ProgramError(f"its last worker has ended: {'; '.join(sorted(reasons))}")
     finally:
         for task in leaving:

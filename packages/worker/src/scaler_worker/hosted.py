@@ -27,6 +27,8 @@ class WorkerStatus:
     reason: str
     pid: int | None
     incarnation: int
+    in_order: bool = False
+    """Of one that has ended: it did as it was told, by its host or by a scheduler that ends."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +49,8 @@ class Hosted:
     reason: str = ""
     pid: int | None = None
     ready_at: float | None = None
+    in_order: bool = False
+    """See `WorkerStatus`."""
     asked: str | None = None
     """Why the process is to end."""
     asked_for: Running | None = None
@@ -87,7 +91,9 @@ class Hosted:
     @property
     def status(self) -> WorkerStatus:
         """What others may know."""
-        return WorkerStatus(self.worker_id, self.group_id, self.state, self.reason, self.pid, self.incarnation)
+        return WorkerStatus(
+            self.worker_id, self.group_id, self.state, self.reason, self.pid, self.incarnation, self.in_order
+        )
 
     def seconds_running(self, now: float, suspended_seconds: float = 0.0) -> float:
         """Return for how long the task has run that runs now: exactly, or since it was seen first.

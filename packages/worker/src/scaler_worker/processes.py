@@ -265,6 +265,7 @@ class Processes:
             self._changed()
             return
         if not replace:
+            worker.in_order = ending.cause == PLANNED and ending.code == 0
             self.set_state(worker, ENDED, worker.failure or ending.detail)
             self.end_helpers(worker.worker_id)
             return

@@ -155,7 +155,7 @@ struct HoldOutput {
 
 struct Notice { cause @0 :Text; text @1 :Text; }
 struct ShutdownRefused { reason @0 :Text; }
-struct Shutdown { reason @0 :Text; }
+struct Shutdown { reason @0 :Text; dismissed @1 :Bool; }
 
 # ---- workers
 

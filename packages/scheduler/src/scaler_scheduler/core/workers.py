@@ -96,7 +96,7 @@ class Workers:
 
     def _dismiss(self, peer: Peer, reason: str) -> None:
         """Have a process that was given up end, if it is still there."""
-        self._out.send(peer, m.Shutdown(reason))
+        self._out.send(peer, m.Shutdown(reason, dismissed=True))
 
     # ---- hosts
 
