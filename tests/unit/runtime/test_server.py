@@ -19,7 +19,10 @@ LIMIT_SECONDS = 20.0
 
 
 class ScriptedSocket:
-    """Gives what lies in `input` and `lost`; the end of a route shows only after it was asked for so many times."""
+    """Gives what lies in `input` and `lost`; the end of a route shows only after it was asked for so many times.
+
+    Of `last_words` it knows no sooner than of the end.
+    """
 
     address = None
     watch_at = None
@@ -28,6 +31,7 @@ class ScriptedSocket:
         self.input = []
         self.lost = []
         self.late = {}
+        self.last_words = {}
         self.probed = []
         self._descriptors = (os.eventfd(1, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK))
 
@@ -50,6 +54,9 @@ class ScriptedSocket:
         return None
 
     def send(self, route, frames):
+        if route in self.last_words:
+            self.input.append((route, self.last_words.pop(route), -1))
+            return SendResult.UNREACHABLE
         if codec.decode(frames).messages or route not in self.late:
             return SendResult.SENT
         self.probed.append(route)
@@ -114,6 +121,24 @@ def test_the_end_of_a_connection_is_noticed_though_the_socket_knows_of_it_later(
 
         assert await notes.events.get() is PeerDetached
         assert len(socket.probed) == len(answers) + 1
+
+    asyncio.run(serve(script))
+
+
+@pytest.mark.parametrize("how", ["asked", "sent to"])
+def test_the_last_words_of_a_connection_count_though_its_end_is_noticed_before_them(how):
+    async def script(socket, notes):
+        socket.input.append((b"route", registration(), DESCRIPTOR))
+        socket.wake()
+        assert await notes.events.get() is PeerJoined
+        socket.last_words[b"route"] = codec.encode(m.Packet(1, 0, [m.Leave("done")]))
+        if how == "asked":
+            socket.lost.append(DESCRIPTOR)
+        else:
+            socket.input.append((b"route", codec.encode(m.Packet(0, 0, [m.Heartbeat()])), DESCRIPTOR))
+        socket.wake()
+
+        assert await notes.events.get() is PeerLeft
 
     asyncio.run(serve(script))
 

@@ -77,6 +77,7 @@ class Server:
         self._clock = clock
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
         self._doubtful: dict[bytes, tuple[float, float]] = {}  # route -> when to ask for it again, the pause after that
+        self._gone: list[bytes] = []  # routes without a connection; what came by them may still wait to be read
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -123,6 +124,7 @@ class Server:
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(self._sessions.knows)
             if received is None:
+                self._detach_gone(now)
                 break
             self._receive(*received, now)
         for descriptor, route in lost:  # after its last words: a peer that leaves closes at once
@@ -137,6 +139,15 @@ class Server:
         self._handle(Settle(), now)
         self._flush(now)
         self._schedule(now)
+
+    def _detach_gone(self, now: float) -> None:
+        """Take note of connections that have ended, now that nothing waits to be read of what came by them.
+
+        The last word of a peer that leaves would count for nothing once its session has no route.
+        """
+        gone, self._gone = self._gone, []
+        for route in gone:
+            self._handle_all(self._sessions.unreachable(route, now), now)
 
     def _watch(self) -> None:
         """Look at the connections again and again, as long as there is one: that costs less than a turn."""
@@ -177,7 +188,7 @@ class Server:
         if route is None or not self._sessions.knows(route):
             return
         if self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
-            self._handle_all(self._sessions.unreachable(route, now), now)
+            self._gone.append(route)
         elif pause <= _LAST_DOUBT_SECONDS:
             self._doubtful[route] = now + pause, 2 * pause
 
@@ -230,13 +241,13 @@ class Server:
                 self._sessions.unsend(route, packet)
             elif result is SendResult.UNREACHABLE:
                 self._sessions.unsend(route, packet)
-                self._handle_all(self._sessions.unreachable(route, now), now)
+                self._gone.append(route)
             else:
                 for message in packet.messages:
                     self.sent[type(message)] += 1
 
     def _schedule(self, now: float) -> None:
-        if self._socket.has_input():
+        if self._gone or self._socket.has_input():
             asyncio.get_running_loop().call_soon(self._turn)
             return
         wakeups = [

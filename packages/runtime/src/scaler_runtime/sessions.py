@@ -160,7 +160,7 @@ class Sessions:
         return []
 
     def outgoing(self) -> Iterator[tuple[bytes, m.Packet]]:
-        """Give out what is to be sent. Answer a failed send with `unsend` or `unreachable` before the next one."""
+        """Give out what is to be sent. Answer a failed send with `unsend` before the next one."""
         control, self._control = [*self._deferred.items(), *self._control], []
         self._deferred.clear()
         yield from control
@@ -175,7 +175,7 @@ class Sessions:
                     yield session.route, session.link.unsequenced()
 
     def unsend(self, route: bytes, packet: m.Packet) -> None:
-        """The peer's pipe is full: keep the packet for the next round."""
+        """The peer's pipe is full, or gone: keep the packet for the next round."""
         session = self._by_route.get(route)
         if session is None:
             return
