@@ -188,9 +188,9 @@ def test_backlog_has_ten_workers_for_ten_long_tasks_and_few_for_very_many_short_
         assert len(pids_of_as_many(client, tmp_path, 10)) == 10
         wait_until(lambda: not workers_of(adapter))
 
-        most = 0
-        mapped = ThreadPoolExecutor(1).submit(client.map, abs, range(-200_000, 0))
-        while wait([mapped], timeout=0.02).not_done:
-            most = max(most, len(workers_of(adapter)))
-        assert mapped.result() == list(range(200_000, 0, -1))
-        assert 1 <= most <= 2
+        counts = []
+        mapped = ThreadPoolExecutor(1).submit(client.map, abs, range(-20_000, 0))
+        while not counts or wait([mapped], timeout=0.02).not_done:
+            counts.append(len(workers_of(adapter)))
+        assert mapped.result() == list(range(20_000, 0, -1))
+        assert max(counts) <= 2, "a machine on which each takes 0.1 ms may want more"
