@@ -105,6 +105,22 @@ def test_while_the_controller_is_away_tasks_go_on_and_then_all_is_as_before(tmp_
         assert "lost" not in run.scheduler.output
 
 
+def test_a_job_that_could_not_be_asked_to_end_is_asked_again_and_ends_in_order(tmp_path, cluster):
+    with line(tmp_path) as run:
+        future = run.client.submit(begin_and_end, tmp_path)
+        wait_until(lambda: began(tmp_path), lambda: run.story)
+        wait_for_jobs(cluster, 1)
+        cluster.end("controller")
+        (tmp_path / "end").touch()
+        assert future.result() == 0
+        run.adapter.wait_for_line("to end, next attempt after 1 s: ")
+        cluster.start("controller")
+        cluster.wait_idle(["n1", "n2"])
+        run.adapter.wait_for_line("is gone: stopped")
+        assert "(kill)" not in run.adapter.output
+        assert not jobs(cluster)
+
+
 def test_an_adapter_that_was_killed_finds_its_jobs_again(tmp_path, cluster):
     with line(tmp_path) as run:
         futures = [run.client.submit(begin_and_end, tmp_path, number) for number in range(2)]
@@ -124,8 +140,8 @@ def test_an_adapter_that_was_killed_finds_its_jobs_again(tmp_path, cluster):
 
 
 def test_the_end_of_a_jobs_time_is_announced_and_no_failure(tmp_path, cluster):
-    """Slurm looks at time limits every 30 seconds only."""
-    with line(tmp_path, "--drain-seconds", 58, "--time-limit", "5:00", "--max-workers", 1) as run:
+    """The limit is that of the partition, which Slurm tells; Slurm looks at time limits every 30 seconds only."""
+    with line(tmp_path, "--drain-seconds", 58, "--max-workers", 1) as run:
         future = run.client.submit(begin_and_end, tmp_path)
         wait_until(lambda: began(tmp_path))
         (first,) = wait_for_jobs(cluster, 1)

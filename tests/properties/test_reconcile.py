@@ -21,6 +21,7 @@ def groups(draw):
         group.is_unknown = group.is_live and draw(st.booleans())
         if group.is_live and draw(st.booleans()):
             group.asked, group.asked_at = draw(st.sampled_from(TerminateMode)), draw(TIMES)
+            group.unheard = draw(st.integers(0, 2000))
         table[group_id] = group
     return table
 
@@ -67,6 +68,15 @@ def test_only_what_shall_go_or_has_missed_its_deadline_is_ended(situation):
             assert group.is_live
             assert not group.is_unknown
             assert group.group_id in desired.stop or group.asked is not None or is_late
+
+
+@given(situations())
+def test_what_the_engine_did_not_take_is_not_asked_for_harder(situation):
+    _, observed, _, _ = situation
+    for action in reconcile(*situation):
+        if isinstance(action, Terminate):
+            group = observed.groups[action.group_id]
+            assert not group.unheard or action.mode is group.asked
 
 
 @given(situations())

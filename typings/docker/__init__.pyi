@@ -1,7 +1,9 @@
 """What the container adapter uses of docker-py, which comes without types. The engine answers JSON, hence Any."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from docker.types import CancellableStream
 
 class APIClient:
     def __init__(
@@ -36,7 +38,7 @@ class APIClient:
         host_config: Mapping[str, Any],
         stop_timeout: int,
     ) -> dict[str, Any]: ...
-    def events(self, *, decode: bool, filters: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]: ...
+    def events(self, *, decode: bool, filters: Mapping[str, Sequence[str]]) -> CancellableStream: ...
     def inspect_container(self, container: str) -> dict[str, Any]: ...
     def kill(self, container: str, signal: str) -> None: ...
     def logs(self, container: str, *, stdout: bool, stderr: bool, tail: int) -> bytes: ...

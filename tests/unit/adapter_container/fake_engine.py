@@ -78,9 +78,7 @@ class FakeEngine:
 
     def events(self, labels):
         self._begin("events")
-        yield ""
-        while (event := self.told.get()) is not None:
-            yield event
+        return FakeEvents(self.told)
 
     def close(self):
         self.is_closed = True
@@ -114,6 +112,20 @@ class FakeEngine:
         if container_id not in self.containers:
             raise NoSuchContainer(container_id)
         return self.containers[container_id]
+
+
+class FakeEvents:
+    """What is told, until this is closed, by any thread."""
+
+    def __init__(self, told):
+        self._told = told
+
+    def __iter__(self):
+        while (event := self._told.get()) is not None:
+            yield event
+
+    def close(self):
+        self._told.put(None)
 
 
 def a_config(*, max_workers=8, address="tcp://10.0.0.1:8516", **options):

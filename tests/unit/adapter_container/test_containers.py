@@ -336,6 +336,23 @@ def test_asking_the_same_again_sends_nothing_and_asking_harder_does():
     assert [name for _, name in case.engine.named("signal")] == ["SIGTERM", "SIGTERM", "SIGKILL"]
 
 
+def test_what_the_engine_did_not_take_is_asked_again_and_no_other_twice():
+    case = Case()
+    case.engine.ignores_sigterm = True
+    case.launch(A, B)
+    case.containers.terminate(["a"], TerminateMode.STOP, 3.0)
+    case.now = 2.0
+    case.engine.fail("signal", Unreached("connection refused"))
+    with pytest.raises(ProviderError):
+        case.containers.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+    assert case.states() == {"a": UnitState.STOPPING, "b": UnitState.RUNNING}
+    case.containers.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+    assert case.engine.named("signal") == [["c1", "SIGTERM"], ["c2", "SIGTERM"], ["c2", "SIGTERM"]]
+    case.now = 3.0
+    case.units()
+    assert case.engine.named("signal")[3:] == [["c1", "SIGKILL"]]
+
+
 def test_a_paused_container_is_killed_since_it_would_not_hear():
     case = Case()
     case.launch(A)

@@ -130,9 +130,9 @@ def test_a_pull_that_fails_says_so_behind_a_good_status():
         Engine(FakeDocker(pull="\n".join(lines))).pull("a")
 
 
-def test_events_begin_with_an_empty_one():
+def test_events_are_told_by_their_actions():
     client = FakeDocker(events=iter([{"Action": "start"}, {"Action": "die"}]))
-    assert list(Engine(client).events({"a": "b"})) == ["", "start", "die"]
+    assert list(Engine(client).events({"a": "b"})) == ["start", "die"]
     assert client.asked == [("events", (), {"decode": True, "filters": {"type": ["container"], "label": ["a=b"]}})]
 
 

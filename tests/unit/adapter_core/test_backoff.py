@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler_adapter_core.backoff import BREAKER_FAILURES, MOST_SECONDS, Backoff, Cause
+from scaler_adapter_core.backoff import BREAKER_FAILURES, MOST_SECONDS, Backoff, Cause, pause_after
 
 
 def fail(backoff, cause, now, **arguments):
@@ -17,6 +17,10 @@ def test_pauses_double():
         now = pause.until + 0.1
 
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_the_longest_pause_is_a_minute_however_often_it_fails():
+    assert [pause_after(failures) for failures in (1, 2, 7, 8, 5000)] == [0.5, 1.0, 32.0, 60.0, 60.0]
 
 
 def test_failures_of_one_burst_count_once():

@@ -1,5 +1,7 @@
 """One decision at a time."""
 
+from math import inf
+
 from scaler_adapter_core.backoff import Backoff, Cause
 from scaler_adapter_core.model import Desired, Group, GroupState, Limits, Observed, Want
 from scaler_adapter_core.provider import LaunchSpec, TerminateMode
@@ -13,8 +15,10 @@ def group(group_id="a", state=GroupState.READY, **more):
     return made
 
 
-def decide(wanted=(), stop=(), groups=(), *, limits=None, now=100.0, backoff=None, mode=TerminateMode.STOP):
-    desired = Desired({key: Want(key) for key in wanted}, frozenset(stop), {"linux": -1}, mode)
+def decide(
+    wanted=(), stop=(), groups=(), *, limits=None, now=100.0, backoff=None, mode=TerminateMode.STOP, kill_at=inf
+):
+    desired = Desired({key: Want(key) for key in wanted}, frozenset(stop), {"linux": -1}, mode, kill_at)
     observed = Observed({item.group_id: item for item in groups}, backoff or Backoff())
     return reconcile(desired, observed, limits or Limits(), now)
 
@@ -41,6 +45,27 @@ def test_a_stop_is_waited_for_then_a_kill_follows_and_is_repeated():
     killed = group(state=GroupState.STOPPING, asked=TerminateMode.KILL, asked_at=100.0)
     assert decide(stop="a", groups=[killed], now=104.0) == [Wait(105.0)]
     assert decide(stop="a", groups=[killed], now=105.0)[0].mode is TerminateMode.KILL
+
+
+def test_what_the_engine_did_not_take_is_asked_again_and_not_harder():
+    unheard = group(state=GroupState.STOPPING, asked=TerminateMode.STOP, asked_at=100.0, unheard=3, doom="too late")
+    assert decide(stop="a", groups=[unheard], now=101.9) == [Wait(102.0)]
+    assert decide(stop="a", groups=[unheard], now=102.0) == [Terminate("a", TerminateMode.STOP, 3.0, "too late")]
+    assert decide(stop="a", groups=[unheard], now=900.0)[0].mode is TerminateMode.STOP
+
+    kill = group(state=GroupState.STOPPING, asked=TerminateMode.KILL, asked_at=100.0, unheard=1)
+    assert decide(stop="a", groups=[kill], now=100.5) == [Terminate("a", TerminateMode.KILL, 0.0)]
+
+
+def test_at_the_last_moment_everything_is_killed_once():
+    drained = group(state=GroupState.DRAINING, asked=TerminateMode.DRAIN, asked_at=100.0)
+    unheard = group("b", state=GroupState.STOPPING, asked=TerminateMode.STOP, asked_at=100.0, unheard=9)
+    killed = group("c", state=GroupState.STOPPING, asked=TerminateMode.KILL, asked_at=100.0)
+    groups = [drained, unheard, killed]
+    assert decide(groups=groups, now=101.0, kill_at=102.0) == [Wait(102.0), Wait(102.0), Wait(105.0)]
+    actions = decide(groups=groups, now=102.0, kill_at=102.0)
+    assert [action.mode for action in actions[:2]] == [TerminateMode.KILL] * 2
+    assert actions[2] == Wait(105.0)
 
 
 def test_what_nobody_knows_is_looked_at_first_even_if_it_shall_go():

@@ -97,3 +97,8 @@ def test_room_for_less_than_a_job_is_refused():
 def test_a_job_name_has_no_other_characters(name):
     with pytest.raises(ConfigError, match="job_name must be"):
         SlurmConfig(job_name=name)
+
+
+def test_refused_options_of_sbatch_are_shown_as_they_were_written():
+    with pytest.raises(ConfigError, match=r", not 'gres=gpu:1 mem=3G'$"):
+        SlurmConfig(sbatch_options=("gres=gpu:1", "mem=3G"))

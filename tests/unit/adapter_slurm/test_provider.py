@@ -14,7 +14,7 @@ from scaler_adapter_core.provider import (
 )
 from scaler_adapter_slurm.provider import SUBMISSIONS_AT_ONCE
 from scaler_protocol.identifiers import worker_ids_of
-from tests.unit.adapter_slurm.fake_slurm import NOW, Stage
+from tests.unit.adapter_slurm.fake_slurm import NOW, Stage, job
 
 ACCEPTED, EXISTS, UNKNOWN = LaunchResult.ACCEPTED, LaunchResult.ALREADY_EXISTS, LaunchResult.UNKNOWN
 REFUSED = LaunchOutcome(LaunchResult.INVALID, "invalid partition")
@@ -234,6 +234,34 @@ async def test_a_job_that_cannot_be_signalled_keeps_no_other_from_being_cancelle
     assert stage.slurm.calls == [("TERM", [runs]), ("cancel", [waits])]
 
 
+@pytest.mark.parametrize("state", ["COMPLETED", "COMPLETING", None])
+def test_that_one_has_ended_just_now_is_no_failure_to_ask_the_others(state):
+    @on_stage
+    async def scenario(stage):
+        jobs = [stage.add("a"), stage.add("b")]
+
+        async def signal_script(job_ids, name):
+            stage.slurm.calls.append((name, job_ids))
+            del stage.slurm.table[jobs[0]]
+            if state:
+                stage.slurm.table[jobs[0]] = job(state, job_id=jobs[0], name=stage.submission.job_name("a"))
+            raise ProviderError("scancel has ended with exit code 1")
+
+        stage.slurm.signal_script = signal_script
+        await stage.provider.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+        assert stage.slurm.calls == [("TERM", jobs)]
+
+    scenario()
+
+
+@on_stage
+async def test_a_job_that_is_ending_is_not_asked_to(stage):
+    stage.add("a", "COMPLETING")
+    for mode in TerminateMode:
+        await stage.provider.terminate(["a"], mode, 3.0)
+    assert stage.slurm.calls == []
+
+
 @on_stage
 async def test_a_job_that_was_asked_to_end_has_not_failed(stage):
     job_id = stage.add("a")
@@ -254,6 +282,36 @@ async def test_a_submission_under_way_is_awaited_and_ended(stage):
     await asyncio.gather(call, end)
 
     assert stage.slurm.calls == [("cancel", [1])]
+
+
+# ---- time limits
+
+
+@on_stage
+async def test_the_partitions_own_limit_ends_a_job_as_one_that_was_asked_for(stage):
+    assert not [word for word in stage.submission.arguments(specs("a")[0]) if word.startswith("--time=")]
+    stage.add("a", end_time=NOW + 29)
+    stage.add("b", end_time=NOW + 31)
+    units = await stage.units()
+
+    assert (units["a"].state, units["b"].state) == (UnitState.DRAINING, UnitState.RUNNING)
+    assert units["a"].reason == "the time limit of job 1 is near"
+
+
+def test_that_jobs_are_too_short_is_said_once(caplog):
+    @on_stage
+    async def scenario(stage):
+        stage.add("waits", "PENDING", end_time=NOW + 60, start_time=NOW)
+        stage.add("long", end_time=NOW + 91, start_time=NOW)
+        await stage.units()
+        assert not caplog.records
+        for group_id in "ab":
+            stage.add(group_id, end_time=NOW + 60, start_time=NOW)
+            await stage.units()
+        (record,) = caplog.records
+        assert record.getMessage().startswith("job 3 has 60 seconds, and its workers may leave 90 seconds before that")
+
+    scenario()
 
 
 # ---- diagnose, close, and looking sooner

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Final, cast
 
+from scaler_adapter_core.group_size import most_groups
 from scaler_protocol.addresses import Address
 from scaler_runtime.config import Allowed, ConfigError, Option, Options, at_least, one_of
 from scaler_runtime.options import (
@@ -128,21 +129,14 @@ class ContainerWorkerAdapterConfig(Options):
     process_config: ProcessConfig = field(default_factory=ProcessConfig)
 
     def __post_init__(self) -> None:
-        """Check what one option says of another."""
+        """Check the options, and that there may be a container at all."""
         super().__post_init__()
-        most, per_group = self.worker_adapter_config.max_workers, self.container_config.workers_per_group
-        if 0 < most < per_group:
-            raise ConfigError(
-                f"max_workers {most} leaves no room for one container with workers_per_group {per_group}",
-                "max_workers",
-                "workers_per_group",
-            )
+        most_groups(self.worker_adapter_config, self.container_config.workers_per_group)
 
     @property
     def max_groups(self) -> int:
         """Most containers at a time, -1 without limit."""
-        most = self.worker_adapter_config.max_workers
-        return most if most < 0 else most // self.container_config.workers_per_group
+        return most_groups(self.worker_adapter_config, self.container_config.workers_per_group)
 
     @property
     def address_for_workers(self) -> Address:

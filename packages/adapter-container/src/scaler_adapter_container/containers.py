@@ -301,14 +301,16 @@ class Containers:
 
     def _end(self, container: Listed, group_id: str, mode: TerminateMode, grace_seconds: float) -> None:
         before = self._asked.get(group_id)
-        self._asked[group_id] = Asked(mode, self._clock() + grace_seconds)
+        is_new = before is None or before.mode is not mode
         if container.state in _NOT_STARTED:
             self._remove(container)
         elif mode is TerminateMode.KILL or container.state == "paused":
             self._signal(container, "SIGKILL")
-        elif before is None or before.mode is not mode:
+        elif is_new:
             # A second one ends the workers at once, which is what a harder mode means.
             self._signal(container, "SIGTERM")
+        if is_new:  # and the engine has taken it: else it is asked again
+            self._asked[group_id] = Asked(mode, self._clock() + grace_seconds)
 
     def diagnose(self, group_id: str) -> str:
         """Return how a group has ended, or what it has said last."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar, cast
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import CancellableStream
 from docker.utils import kwargs_from_env
 
 from scaler_adapter_core.provider import ProviderError
@@ -180,16 +181,10 @@ class Engine:
         with contextlib.suppress(NoSuchContainer):
             _asked(lambda: self._client.remove_container(container_id, v=True, force=True))
 
-    def events(self, labels: Mapping[str, str]) -> Iterator[str]:
-        """Return what happens to containers with these labels, as it happens: `start`, `die` and others.
-
-        The first is empty: from then on nothing is missed.
-        """
-        stream = _asked(lambda: self._client.events(decode=True, filters={"type": ["container"], **_filters(labels)}))
-        yield ""
-        end = object()
-        while (event := _asked(lambda: next(stream, end))) is not end:
-            yield str(cast("dict[str, object]", event).get("Action"))
+    def events(self, labels: Mapping[str, str]) -> "Events":
+        """Return what happens to containers with these labels, as it happens. From then on nothing is missed."""
+        filters = {"type": ["container"], **_filters(labels)}
+        return Events(_asked(lambda: self._client.events(decode=True, filters=filters)))
 
     def pull(self, image: str) -> None:
         """Fetch an image, however long it takes."""
@@ -198,6 +193,25 @@ class Engine:
         failure = _failure_in(answer)
         if failure:  # it is in the last line, behind an HTTP 200
             raise Refused(failure)
+
+
+class Events:
+    """What happens to containers, as it happens: `start`, `die` and others. One thread waits for the next."""
+
+    def __init__(self, stream: CancellableStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[str]:
+        """Wait for one after the other, until the engine tells nothing more or somebody closes this."""
+        end = object()
+        while (event := _asked(lambda: next(self._stream, end))) is not end:
+            yield str(cast("dict[str, object]", event).get("Action"))
+
+    def close(self) -> None:
+        """Let the thread that waits go on, from any other. May be repeated."""
+        # Through SSH it cannot be done. Where the stream has just ended by itself, the library finds no socket.
+        with contextlib.suppress(DockerException, OSError, AttributeError):
+            self._stream.close()
 
 
 def _filters(labels: Mapping[str, str]) -> dict[str, list[str]]:

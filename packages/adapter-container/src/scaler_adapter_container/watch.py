@@ -1,4 +1,4 @@
-"""Listens to what the engine tells of the adapter's containers, in a thread of its own, as long as the program runs.
+"""Listens to what the engine tells of the adapter's containers, in a thread of its own, until it is closed.
 
 Only a hint to look: whatever is missed here, the next look shows.
 """
@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from scaler_adapter_container.engine import Engine, EngineError
+from scaler_adapter_container.engine import Engine, EngineError, Events
 
 RETRY_SECONDS: Final = 5.0
-_TOLD = frozenset({"", "start", "die", "pause", "unpause"})
+_TOLD = frozenset({"start", "die", "pause", "unpause"})
 _log = logging.getLogger(__name__)
 
 
@@ -25,11 +25,17 @@ class Watch:
         self._labels = labels
         self._on_change = on_change
         self._closed = threading.Event()
-        threading.Thread(target=self._run, name="watch", daemon=True).start()
+        self._events: Events | None = None
+        # A daemon: the program does not wait for an engine that does not even answer the request for its events.
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Call nobody any more, and let the thread end."""
         self._closed.set()
+        events = self._events
+        if events is not None:
+            events.close()
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -44,10 +50,16 @@ class Watch:
     def _listen(self) -> None:
         engine = self._open_engine()
         try:
-            for action in engine.events(self._labels):
+            events = self._events = engine.events(self._labels)
+            if self._closed.is_set():  # by somebody who could not see the events yet
+                events.close()
+                return
+            self._on_change()  # what has happened before nobody was told
+            for action in events:
                 if self._closed.is_set():
                     return
                 if action in _TOLD:
                     self._on_change()
         finally:
+            self._events = None
             engine.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 
 from scaler_adapter_core import events as e
-from scaler_adapter_core.backoff import CAUSE_OF_RESULT, FIRST_SECONDS, MOST_SECONDS, Backoff, Cause
+from scaler_adapter_core.backoff import CAUSE_OF_RESULT, Backoff, Cause, pause_after
 from scaler_adapter_core.desire import Desire
 from scaler_adapter_core.groups import Change, Groups
 from scaler_adapter_core.model import AdapterProfile, Desired, Group, GroupState, Observed
@@ -22,6 +22,8 @@ STOP_SECONDS = 8.5
 """An adapter that stops ends after so long, whatever is left."""
 FAREWELL_SECONDS = 3.0
 """One whose groups have all failed ends after so long even if there was no scheduler to tell that."""
+_KILLING_SECONDS = 0.5
+"""What it gets of that to kill what is left then."""
 _MAX_DIAGNOSES = 16
 _STOPS = "the adapter stops"
 
@@ -140,8 +142,10 @@ class Adapter:
                 self._on_observed(units, now)
             case e.CallObserve(), e.CallFailed(reason):
                 self._on_observe_failed(reason, now)
+            case e.CallTerminate(group_ids), e.Terminated():
+                self.groups.on_taken(group_ids, now)
             case e.CallTerminate(group_ids), e.CallFailed(reason):
-                self._log(logging.WARNING, f"could not ask {_some(group_ids)} to end: {reason}")
+                self._on_terminate_failed(group_ids, reason, now)
             case e.CallDiagnose(group_id), e.Diagnosed(text):
                 self.groups.explain(group_id, text)
             case _:
@@ -191,10 +195,15 @@ class Adapter:
 
     def _on_observe_failed(self, reason: str, now: float) -> None:
         self._is_dirty = True
-        pause = min(MOST_SECONDS, FIRST_SECONDS * 2.0**self._observe_failures)
-        self._observe_failures = min(self._observe_failures + 1, 10)
+        self._observe_failures += 1
+        pause = pause_after(self._observe_failures)
         self._observe_at = now + pause
         self._log(logging.WARNING, f"cannot see what runs, next attempt after {pause:g} s: {reason}")
+
+    def _on_terminate_failed(self, group_ids: Sequence[str], reason: str, now: float) -> None:
+        self.groups.on_not_taken(group_ids, reason, now)
+        pause = pause_after(self.groups.table[group_ids[0]].unheard)
+        self._log(logging.WARNING, f"could not ask {_some(group_ids)} to end, next attempt after {pause:g} s: {reason}")
 
     def _on_change(self, change: Change, now: float) -> None:
         group = change.group
@@ -254,7 +263,8 @@ class Adapter:
             return Desired(self.desire.wanted, frozenset(stop), offered)
         drain = self._stop.drain and self._connected_at is not None
         live = frozenset(group.group_id for group in self.groups.live())
-        return Desired({}, live, offered, TerminateMode.DRAIN if drain else TerminateMode.STOP)
+        mode = TerminateMode.DRAIN if drain else TerminateMode.STOP
+        return Desired({}, live, offered, mode, kill_at=self._stop_at - _KILLING_SECONDS)
 
     def _next_call(self, actions: Sequence[Action], now: float) -> e.Call | None:
         """Choose what comes first: know what there is, end, start, look, ask why."""

@@ -17,6 +17,12 @@ STABLE_SECONDS: Final = 60.0
 """A group that was up for so long did not end because of its start."""
 
 
+def pause_after(failures: int) -> float:
+    """Return how many seconds to wait after so many failures in a row, at least one."""
+    doublings = min(failures - 1, 10)  # by then it is the longest, and no number is too large
+    return min(MOST_SECONDS, FIRST_SECONDS * 2.0**doublings)
+
+
 class Cause(StrEnum):
     """Why groups do not come up, or do not stay."""
 
@@ -84,10 +90,7 @@ class Backoff:
         if pause.failures == 0 or launched_at > pause.failed_at:
             pause.failures += 1
             pause.failed_at = now
-            seconds = (
-                MOST_SECONDS if pause.is_broken else min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** (pause.failures - 1))
-            )
-            pause.until = now + seconds
+            pause.until = now + (MOST_SECONDS if pause.is_broken else pause_after(pause.failures))
         pause.reason = reason or pause.reason
         if retry_after_seconds is not None:
             pause.until = max(pause.until, now + retry_after_seconds)

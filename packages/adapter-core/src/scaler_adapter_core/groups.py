@@ -81,6 +81,19 @@ class Groups:
         group.asked, group.asked_at = mode, now
         self._enter(group, GroupState.DRAINING if mode is TerminateMode.DRAIN else GroupState.STOPPING, reason, now)
 
+    def on_taken(self, group_ids: Iterable[str], now: float) -> None:
+        """The engine has asked these to end: their grace begins."""
+        for group_id in group_ids:
+            group = self.table[group_id]
+            group.asked_at, group.unheard = now, 0
+
+    def on_not_taken(self, group_ids: Iterable[str], reason: str, now: float) -> None:
+        """The engine may not have asked these to end."""
+        for group_id in group_ids:
+            group = self.table[group_id]
+            group.asked_at, group.unheard = now, group.unheard + 1
+            self._enter(group, group.state, f"could not be asked to end: {reason}", now)
+
     def add_ended(self, spec: LaunchSpec | GroupSpec, state: GroupState, reason: str, now: float) -> None:
         """Report the end of a group that never was."""
         name = spec.name if isinstance(spec, LaunchSpec) else ""

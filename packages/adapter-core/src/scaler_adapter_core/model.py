@@ -6,6 +6,7 @@ The states of a group, as the scheduler reads them in `GroupReport.state`, are t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 from scaler_adapter_core.backoff import Backoff
@@ -142,6 +143,9 @@ class Group:
     asked: TerminateMode | None = None
     """How it was asked to end."""
     asked_at: float = 0.0
+    """When the engine took that; as long as it has not, when it was asked last."""
+    unheard: int = 0
+    """So many times in a row the engine did not take it."""
     doom: str = ""
     """Why the adapter itself ends it."""
     told_at: float | None = None
@@ -169,6 +173,8 @@ class Desired:
     """What launched groups shall offer."""
     stop_mode: TerminateMode = TerminateMode.STOP
     """How groups in `stop` are asked first."""
+    kill_at: float = inf
+    """Whatever still lives then is killed: soon after, nobody is left to do it."""
 
 
 @dataclass(frozen=True, slots=True)

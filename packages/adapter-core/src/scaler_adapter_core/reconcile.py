@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from scaler_adapter_core.backoff import Backoff
+from scaler_adapter_core.backoff import Backoff, pause_after
 from scaler_adapter_core.model import COMING, Desired, Group, GroupState, Limits, Observed, Want
 from scaler_adapter_core.provider import LaunchSpec, TerminateMode
 
@@ -77,7 +77,7 @@ def _settle(group: Group, desired: Desired, observed: Observed, limits: Limits, 
     if group.is_unknown:
         yield Observe(group.group_id)
     elif group.asked is not None:
-        yield _insist(group, group.asked, limits, now)
+        yield _insist(group, group.asked, desired.kill_at, limits, now)
     elif group.group_id in desired.stop:
         yield Terminate(group.group_id, desired.stop_mode, _grace(desired.stop_mode, limits))
     elif group.state is GroupState.RUNNING and limits.registration_seconds is not None:
@@ -90,21 +90,25 @@ def _end_unregistered(group: Group, limits: Limits, seconds: float) -> Action:
     return Terminate(group.group_id, TerminateMode.STOP, limits.stop_seconds, reason)
 
 
-def _insist(group: Group, asked: TerminateMode, limits: Limits, now: float) -> Action:
-    """Ask again, harder, a group that was asked to end and is still there."""
+def _insist(group: Group, asked: TerminateMode, kill_at: float, limits: Limits, now: float) -> Action:
+    """Ask again a group that is still there: the same where the engine did not take it, else harder."""
     patience = {
         TerminateMode.DRAIN: limits.drain_seconds + limits.stop_seconds,
         TerminateMode.STOP: limits.stop_seconds + KILL_MARGIN_SECONDS,
         TerminateMode.KILL: REPEAT_SECONDS,
     }
-    deadline = group.asked_at + patience[asked]
-    if now < deadline:
-        return Wait(deadline)
+    deadline = group.asked_at + (pause_after(group.unheard) if group.unheard else patience[asked])
+    is_last_moment = asked is not TerminateMode.KILL and now >= kill_at
+    if now < deadline and not is_last_moment:
+        return Wait(deadline if asked is TerminateMode.KILL else min(deadline, kill_at))
+    if group.unheard and not is_last_moment:
+        return Terminate(group.group_id, asked, _grace(asked, limits), group.doom)
     return Terminate(group.group_id, TerminateMode.KILL, 0.0, f"it did not end when asked to {asked}")
 
 
 def _grace(mode: TerminateMode, limits: Limits) -> float:
-    return limits.drain_seconds if mode is TerminateMode.DRAIN else limits.stop_seconds
+    graces = {TerminateMode.DRAIN: limits.drain_seconds, TerminateMode.STOP: limits.stop_seconds}
+    return graces.get(mode, 0.0)
 
 
 def _missing(desired: Desired, groups: Mapping[str, Group]) -> Iterator[Want]:

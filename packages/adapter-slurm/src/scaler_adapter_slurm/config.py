@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Self
 
+from scaler_adapter_core.group_size import most_groups
 from scaler_runtime.config import Allowed, ConfigError, Option, Options, at_least
 from scaler_runtime.options import LoggingConfig, Preload, ProcessConfig, WorkerAdapterConfig, WorkerConfig
 
@@ -194,16 +195,9 @@ class SlurmWorkerAdapterConfig(Options):
     def __post_init__(self) -> None:
         """Check the options, and that there may be a job at all."""
         super().__post_init__()
-        most, each = self.worker_adapter_config.max_workers, self.slurm_config.workers_per_group
-        if 0 < most < each:
-            raise ConfigError(
-                f"max_workers must be at least workers_per_group, {each}, not {most}",
-                "max_workers",
-                "workers_per_group",
-            )
+        most_groups(self.worker_adapter_config, self.slurm_config.workers_per_group)
 
     @property
     def max_groups(self) -> int:
         """Most jobs at a time, -1 without limit."""
-        most = self.worker_adapter_config.max_workers
-        return most if most < 0 else most // self.slurm_config.workers_per_group
+        return most_groups(self.worker_adapter_config, self.slurm_config.workers_per_group)

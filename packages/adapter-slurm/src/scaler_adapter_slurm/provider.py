@@ -20,16 +20,17 @@ from scaler_adapter_core.provider import (
     Unit,
     UnitState,
 )
+from scaler_adapter_slurm.config import WARNING_SLACK_SECONDS
 from scaler_adapter_slurm.endings import Endings
 from scaler_adapter_slurm.jobs import Job
 from scaler_adapter_slurm.submission import Submission
-from scaler_adapter_slurm.units import has_ended, is_waiting, state_of
+from scaler_adapter_slurm.units import has_ended, is_over, is_waiting, state_of, time_of
 from scaler_protocol.identifiers import worker_ids_of
 
 SUBMISSIONS_AT_ONCE: Final = 4
 FIRST_LOOK_SECONDS: Final = 0.1
 _YOUNG_SECONDS: Final = 3.0
-"""A script that runs for less may not be there yet to be signalled."""
+"""A script that runs for less may not be there yet, and its node drops the signal without a word."""
 _USABLE = re.compile(r"[\w.-]{1,200}\Z")
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class SlurmProvider:
         self._submitting: dict[str, asyncio.Task[LaunchOutcome]] = {}
         self._doubtful: set[str] = set()  # groups that may be there without having been seen
         self._asked: set[str] = set()  # groups that were asked to end
+        self._has_warned = False
         self._places = asyncio.Semaphore(SUBMISSIONS_AT_ONCE)
         self._look_seconds = FIRST_LOOK_SECONDS
         self._look: asyncio.TimerHandle | None = None
@@ -90,6 +92,7 @@ class SlurmProvider:
             await self._cancel_extra(extra)
         await self._endings.read(job for group_id, job in self._jobs.items() if group_id not in self._asked)
         units = [self._unit(group_id, job) for group_id, job in self._jobs.items()]
+        self._warn_of_short_jobs()
         self._look_again(units)
         return units
 
@@ -102,22 +105,16 @@ class SlurmProvider:
         for submitting in [self._submitting[group_id] for group_id in group_ids if group_id in self._submitting]:
             await asyncio.wait([submitting])
         await self._list()
-        jobs = [self._jobs[group_id] for group_id in group_ids if group_id in self._jobs]
-        jobs = [job for job in jobs if not has_ended(job)]
-        running = [job for job in jobs if self._is_there(job)]
-        try:
-            if mode is TerminateMode.KILL:
-                await self._slurm.kill(_ids(running))
-            else:
-                await self._slurm.signal_script(_ids(running), "TERM")
-        except ProviderError as error:  # one of them may have ended just now: the others are asked all the same
-            failure = error
-        else:
-            failure = None
-        await self._slurm.cancel(_ids(job for job in jobs if job not in running))
+        living = self._living(group_ids)
         self._look_soon()
-        if failure is not None:
-            raise failure
+        try:
+            await self._end([self._jobs[group_id] for group_id in living], mode)
+        except ProviderError:
+            # scancel fails, too, where one of them has ended just now, and the others were asked all the same: a
+            # second time would cut off what they finish.
+            await self._list()
+            if len(self._living(living)) == len(living):
+                raise
 
     async def diagnose(self, group_id: str) -> str:
         """See `Provider`: what Slurm says of the job, and the end of its output."""
@@ -138,6 +135,31 @@ class SlurmProvider:
             task.cancel()
         if submitting:
             await asyncio.wait(submitting)
+
+    # ---- ends
+
+    def _living(self, group_ids: Iterable[str]) -> list[str]:
+        """Return the groups whose jobs have to be asked to end."""
+        return [group_id for group_id in group_ids if group_id in self._jobs and not is_over(self._jobs[group_id])]
+
+    async def _end(self, jobs: Sequence[Job], mode: TerminateMode) -> None:
+        """Ask all of them, also where that fails for some."""
+        running = _ids(job for job in jobs if self._is_there(job))
+        waiting = _ids(job for job in jobs if not self._is_there(job))
+        ask = self._slurm.kill(running) if mode is TerminateMode.KILL else self._slurm.signal_script(running, "TERM")
+        for failure in await asyncio.gather(ask, self._slurm.cancel(waiting), return_exceptions=True):
+            if failure is not None:
+                raise failure
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether a job's script can be signalled.
+
+        Compares the clock of this machine with that of the controller, which munge keeps within minutes of each other.
+        The difference need not be known: if this one is ahead, a signal may be lost on a job that has only just
+        begun, and SIGKILL follows after the grace; if it is behind, a young job is cancelled where it could have been
+        asked, and what its workers run begins again elsewhere. Nothing else that Slurm tells says how old a script is.
+        """
+        return not is_waiting(job) and self._clock() - job.start_time >= _YOUNG_SECONDS
 
     # ---- submissions
 
@@ -198,6 +220,21 @@ class SlurmProvider:
         except ProviderError as error:
             _log.warning("could not cancel them: %s", error)
 
+    def _warn_of_short_jobs(self) -> None:
+        """Say once that jobs are hardly begun when they leave: without a time limit of ours, Slurm has set one."""
+        least = self._drain_seconds + WARNING_SLACK_SECONDS
+        for job in self._jobs.values():
+            seconds = time_of(job)
+            if not self._has_warned and seconds is not None and seconds <= least:
+                self._has_warned = True
+                _log.warning(
+                    "job %d has %g seconds, and its workers may leave %g seconds before that: "
+                    "give a longer --time-limit, or a smaller --drain-seconds",
+                    job.job_id,
+                    seconds,
+                    least,
+                )
+
     def _unit(self, group_id: str, job: Job) -> Unit:
         contents = self._submission.contents(job.comment)
         state, reason = state_of(job, self._drain_seconds, self._clock())
@@ -207,10 +244,6 @@ class SlurmProvider:
             reason = self._endings.explain(group_id, reason)
         worker_ids = worker_ids_of(group_id, contents.name, contents.workers)
         return Unit(group_id, state, reason, worker_ids, contents.capabilities)
-
-    def _is_there(self, job: Job) -> bool:
-        """Whether a job's script can be signalled."""
-        return not is_waiting(job) and self._clock() - job.start_time >= _YOUNG_SECONDS
 
     # ---- looking sooner than at the next poll
 

@@ -35,7 +35,11 @@ ENDS: Final = {
 
 
 def state_of(job: Job, drain_seconds: float, now: float) -> tuple[UnitState, str]:
-    """Return how far a job is, and why. `drain_seconds` before its limit it drains; `now` is the machines' clock."""
+    """Return how far a job is, and why. `drain_seconds` before its limit it drains; `now` is the machines' clock.
+
+    Whether the limit was asked for or is that of the partition, Slurm tells when it will end the job. That its workers
+    take nothing new does not depend on this machine's clock: the node tells them (`--signal` of sbatch).
+    """
     if job.restarts:
         return UnitState.FAILED, f"Slurm has put job {job.job_id} back into its queue"
     if not has_ended(job):
@@ -54,6 +58,17 @@ def is_waiting(job: Job) -> bool:
 def has_ended(job: Job) -> bool:
     """Whether nothing of it is left, nor will be."""
     return not job.states & (_PENDING | _ENDING | _RUNNING)
+
+
+def is_over(job: Job) -> bool:
+    """Whether its processes have ended, or are being ended: nobody has to ask it to."""
+    return bool(job.states & _ENDING) or has_ended(job)
+
+
+def time_of(job: Job) -> float | None:
+    """Return how long a job that runs may do so, by its own time limit or that of its partition; None: not known."""
+    is_known = "RUNNING" in job.states and bool(job.start_time and job.end_time)
+    return job.end_time - job.start_time if is_known else None
 
 
 def _live(job: Job, drain_seconds: float, now: float) -> tuple[UnitState, str]:

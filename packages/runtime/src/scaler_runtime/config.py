@@ -161,6 +161,8 @@ class OptionField:
             raise self._refusal(text) from None
 
     def _refusal(self, value: object) -> ConfigError:
+        if isinstance(value, tuple):  # as the user wrote it
+            value = " ".join(map(str, typing.cast("tuple[object, ...]", value)))
         value = value if isinstance(value, int | float | str | None) else str(value)
         return ConfigError(f"{self.key} must be {self.allowed_text}, not {value!r}", self.key)
 

@@ -1,0 +1,6 @@
+from collections.abc import Iterator
+from typing import Any
+
+class CancellableStream(Iterator[dict[str, Any]]):
+    def __next__(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...
