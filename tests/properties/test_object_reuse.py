@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from scaler_object_storage.folder import Folder
 from scaler_object_storage.free_files import FREE, SMALLEST_BYTES
 from scaler_object_storage.held_files import HeldFiles
-from scaler_object_storage.object_file import map_object, recycle, write_object
-from scaler_object_storage.values import Parts
+from scaler_object_storage.object_file import map_object, read_value, recycle, write_object
+from scaler_object_storage.values import Parts, dump_parts, load_parts
 
 KEYS = [b"a", b"b", b"c"]
 SIZES = [SMALLEST_BYTES - 1000, SMALLEST_BYTES + 1, SMALLEST_BYTES + 5000]
@@ -50,6 +50,21 @@ class ReuseMachine(RuleBasedStateMachine):
         assert view == self.stored.get(key)
         if view is not None:
             self.views.append((process, view[start:], self.stored[key][start:]))
+
+    @rule(key=st.sampled_from(KEYS), size=st.sampled_from(SIZES), process=st.integers(0, 2))
+    def put_value(self, key, size, process):
+        self.written += 1
+        content = random.Random(self.written).randbytes(size)
+        parts = dump_parts([b"stream"], [memoryview(content)])
+        write_object(self.processes[process], key, b"owner", parts)
+        self.stored[key] = parts.cut(0, parts.size)
+
+    @rule(key=st.sampled_from(KEYS), process=st.integers(0, 2))
+    def read(self, key, process):
+        """What is no value of bytes is left to be mapped; what is one is read whole, and nothing is held by that."""
+        pieces = read_value(self.processes[process], key)
+        if pieces is not None:
+            assert pieces == load_parts(memoryview(self.stored[key]))
 
     @rule(data=st.data())
     def drop(self, data):

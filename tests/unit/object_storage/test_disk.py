@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from scaler_object_storage import disk as disk_module
 from scaler_object_storage.directory import Directory
 from scaler_object_storage.disk import Disk, remove_all_stale, remove_left
 from scaler_object_storage.free_files import FREE
@@ -229,3 +230,18 @@ def test_a_directory_that_somebody_removed_is_made_anew(memory, disk, limits):
     assert map_object(memory.folder, lost) is None
     assert map_object(memory.folder, other) == content(2)
     assert on_disk(limits) == {other.hex()}
+
+
+def test_files_are_not_looked_at_while_all_that_is_in_memory_is_below_the_limit(memory, disk, monkeypatch):
+    def looked(_folder):
+        raise AssertionError("looked at every file")
+
+    put(memory, 1)
+    monkeypatch.setattr(disk_module, "_files", looked)
+    monkeypatch.setattr(memory.folder, "used_bytes", lambda: 4 * MIB)
+    assert disk.excess() == []
+
+    for unknown_or_more in (None, 4 * MIB + 1):
+        monkeypatch.setattr(memory.folder, "used_bytes", lambda used=unknown_or_more: used)
+        with pytest.raises(AssertionError, match="every file"):
+            disk.excess()

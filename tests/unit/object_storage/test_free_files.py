@@ -1,6 +1,7 @@
 """Files that are to be written again: those that fit, each for one writer, not too many and not for ever."""
 
 import os
+import time
 
 import pytest
 
@@ -18,6 +19,9 @@ def clock(monkeypatch):
         def monotonic_ns(self):
             self.now += 1
             return self.now
+
+        def time_ns(self):
+            return time.time_ns()
 
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
@@ -85,6 +89,33 @@ def test_what_others_took_or_added_meanwhile_is_no_obstacle(free_files, folder, 
     assert take(free_files, tmp_path, MIB) is None
     add(free_files, tmp_path, MIB, b"4")
     assert take(other, tmp_path, MIB) == b"4"
+
+
+def test_a_folder_that_has_not_changed_is_not_listed_again(free_files, tmp_path, clock, monkeypatch):
+    def listed():
+        found.append(1)
+        return FreeFiles._listed(free_files)
+
+    found = []
+    monkeypatch.setattr(free_files, "_listed", listed)
+    long_ago = time.time() - 100
+    os.utime(tmp_path / FREE, (long_ago, long_ago))
+    assert [take(free_files, tmp_path, MIB) for _ in range(3)] == [None] * 3
+    assert len(found) == 1
+
+    add(free_files, tmp_path, MIB, b"new")
+    assert take(free_files, tmp_path, MIB) == b"new"
+
+
+def test_a_folder_that_has_just_changed_is_listed_each_time(free_files, folder, tmp_path, clock):
+    now = time.time_ns()
+    os.utime(tmp_path / FREE, ns=(now, now))
+    assert take(free_files, tmp_path, MIB) is None
+
+    add(FreeFiles(folder), tmp_path, MIB, b"new")
+    os.utime(tmp_path / FREE, ns=(now, now))  # as a coarse clock would have it
+
+    assert take(free_files, tmp_path, MIB) == b"new"
 
 
 def test_what_is_being_taken_is_not_taken_twice(free_files, folder, tmp_path, clock):

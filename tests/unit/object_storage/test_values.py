@@ -16,6 +16,7 @@ from scaler_object_storage.values import (
     dump_value,
     load_parts,
     load_value,
+    places_of_bytes,
 )
 
 BUFFERS = st.lists(st.binary(max_size=200), max_size=5)
@@ -120,3 +121,37 @@ def test_small_buffers_stay_in_the_stream():
 def test_a_buffer_that_is_not_contiguous_raises_what_pickling_raises():
     with pytest.raises(pickle.PicklingError):
         dump_value(Array(memoryview(bytearray(20000))[::2]))
+
+
+def test_bytes_come_back_as_bytes_and_their_places_are_known_beforehand():
+    large = bytes(range(256)) * 40
+    view = stored(dump_parts([b"stream"], [memoryview(large), memoryview(b"other")]))
+
+    assert load_parts(view) == (b"stream", [large, b"other"])
+    assert [type(buffer) for buffer in load_parts(view).buffers] == [bytes, bytes]
+
+    places = places_of_bytes(bytes(view[:100]), view.nbytes)
+    assert [bytes(view[start : start + size]) for start, size in places] == [b"stream", large, b"other"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "buffers"),
+    [
+        (b"no buffers", []),
+        (b"no bytes object", [memoryview(bytearray(b"x"))]),
+        (b"a part of one", [memoryview(b"whole")[1:]]),
+        (b"of both kinds", [memoryview(b"x"), memoryview(bytearray(b"x"))]),
+        (b"a long stream" * 100, [memoryview(b"x")]),
+    ],
+    ids=lambda stream: stream[:15].decode() if isinstance(stream, bytes) else "",
+)
+def test_other_values_are_not_read_in_pieces(stream, buffers):
+    view = stored(dump_parts([stream], buffers))
+    assert places_of_bytes(bytes(view[:100]), view.nbytes) is None
+    assert load_parts(view) == (stream, buffers)
+
+
+@given(st.binary(max_size=100), st.integers(0, 1 << 40))
+def test_places_are_within_the_value_whatever_its_first_bytes_are(first, total):
+    places = places_of_bytes(first, total) or []
+    assert all(start >= 0 and start + size <= total for start, size in places)

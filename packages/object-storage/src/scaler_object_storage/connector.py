@@ -17,8 +17,8 @@ from scaler_object_storage.core.requests import Ask, Count, Fetch, OnDone, Outco
 from scaler_object_storage.directory import SHARED_MEMORY
 from scaler_object_storage.errors import ObjectStorageClosed, ObjectStorageError, ObjectStorageFull
 from scaler_object_storage.folder import Folder
-from scaler_object_storage.object_file import map_object, write_object
-from scaler_object_storage.values import Parts
+from scaler_object_storage.object_file import map_object, read_value, write_object
+from scaler_object_storage.values import Parts, Pieces
 from scaler_protocol.addresses import Address
 from scaler_protocol.storage_messages import MAX_NAME_BYTES, Statistics
 from scaler_runtime.peer_loop import PeerLoop
@@ -92,6 +92,15 @@ class ObjectStorageConnector:
         if not isinstance(outcome, memoryview):
             raise ObjectStorageError(f"the object storage answered {outcome!r}")
         return outcome
+
+    def get_value(self, key: bytes, *, wait: bool = True, timeout_seconds: float | None = None) -> memoryview | Pieces:
+        """Return an object that holds a value, for `load_value`: in pieces where its buffers are `bytes` objects.
+
+        Otherwise as `get`.
+        """
+        folder = self._open_line().conversation.folder
+        pieces = None if folder is None else read_value(folder, key)
+        return self.get(key, wait=wait, timeout_seconds=timeout_seconds) if pieces is None else pieces
 
     def try_get(self, key: bytes) -> memoryview | None:
         """Return the bytes of an object if they can be had without asking the server; never waits."""

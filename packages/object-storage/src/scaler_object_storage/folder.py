@@ -34,6 +34,11 @@ class Folder:
         status = os.fstatvfs(self.descriptor)
         return status.f_bavail * status.f_frsize
 
+    def used_bytes(self) -> int | None:
+        """Return how much is taken of the whole file system under it, None where that has no size of its own."""
+        status = os.fstatvfs(self.descriptor)
+        return (status.f_blocks - status.f_bfree) * status.f_frsize if status.f_blocks else None
+
     @property
     def is_current(self) -> bool:
         """Whether the path still leads to it."""

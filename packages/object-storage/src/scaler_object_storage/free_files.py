@@ -26,6 +26,9 @@ LARGEST_SHARE = 1 / 8
 
 _LARGEST_EXCESS = 1 / 4  # of a file, over what is needed
 _STEPS = 16
+_TICK_NS = 20_000_000
+"""Two changes of a folder within a tick may look like one: the clock of file systems is coarse, 1 to 10 ms."""
+
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
 _NOT_TO_BE_HAD = frozenset({errno.ENOENT, errno.EACCES, errno.EAGAIN, errno.ESTALE})
 
@@ -45,7 +48,9 @@ class FreeFiles:
         """`folder`: a descriptor of the objects' directory, which stays open as long as this is used."""
         self._folder = folder
         self._names: list[str] = []  # as they were listed last, the smallest first, of one size the oldest first
+        self._listed_change: int | None = None  # the last change of the folder before that, if it is sure to be it
         self._known_bytes = 0
+        self._most_bytes: float | None = None  # not looked up yet
         self._lock = threading.Lock()
 
     # ---- for writers
@@ -67,12 +72,25 @@ class FreeFiles:
     def _fitting(self, size: int) -> Iterator[str]:
         lowest, highest = _name(size, 0), _name(int(size * (1 + _LARGEST_EXCESS)), 0)
         for is_fresh in (False, True):
-            if is_fresh:
-                self._names = sorted(self._listed())
+            if is_fresh and not self._list_if_changed():
+                return
             while (first := bisect_left(self._names, lowest)) < bisect_left(self._names, highest):
                 # Of the smallest ones the last that came, so that what is not needed is seen to grow old.
                 after = bisect_left(self._names, _name(_size(self._names[first]) + 1, 0))
                 yield self._names.pop(after - 1)
+
+    def _list_if_changed(self) -> bool:
+        """List the files, unless the folder is as it was the last time."""
+        try:
+            change = os.stat(FREE, dir_fd=self._folder).st_mtime_ns  # before listing: what comes meanwhile is news
+        except FileNotFoundError:
+            return False
+        if change == self._listed_change:
+            return False
+        self._names = sorted(self._listed())
+        is_certain = time.time_ns() - change > _TICK_NS
+        self._listed_change = change if is_certain else None
+        return True
 
     def _claim(self, candidate: str, name: str) -> int | None:
         try:
@@ -114,13 +132,15 @@ class FreeFiles:
         names = self._listed()
         self._remove(name for name in names if _added(name) < oldest)
         self._known_bytes = sum(_size(name) for name in names if _added(name) >= oldest)
+        self._most_bytes = None  # the file system may have been made larger or smaller
 
     def _has_room(self, size: int) -> bool:
-        status = os.fstatvfs(self._folder)
-        limit = status.f_blocks * status.f_frsize * LARGEST_SHARE
-        if self._known_bytes + size > limit:
+        if self._most_bytes is None:
+            status = os.fstatvfs(self._folder)
+            self._most_bytes = status.f_blocks * status.f_frsize * LARGEST_SHARE
+        if self._known_bytes + size > self._most_bytes:
             self._known_bytes = sum(map(_size, self._listed()))  # some were taken meanwhile
-        return self._known_bytes + size <= limit
+        return self._known_bytes + size <= self._most_bytes
 
     # ---- for both
 

@@ -18,13 +18,14 @@ from scaler_object_storage.free_files import SMALLEST_BYTES, rounded
 from scaler_object_storage.header import HEADER_BYTES, Header
 from scaler_object_storage.mapping import map_file
 from scaler_object_storage.pins import is_reusable
-from scaler_object_storage.values import Buffer, Parts
+from scaler_object_storage.values import Buffer, Parts, Pieces, places_of_bytes
 
 PART_SUFFIX = ".part"
 
 _ALLOCATION_STEP_BYTES = 8 << 20
 _USE_NOTED_NS = 1_000_000_000
 _MAX_PIECES = 1024  # IOV_MAX of Linux
+_FIRST_BYTES = 4096  # what is read first of a value: header and, if its bytes lie apart, all that is before them
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
 
 
@@ -82,9 +83,9 @@ class PartFile:
 
     def _allocate_all(self) -> None:
         total, reusable = HEADER_BYTES + self.size, self.folder.free_files
-        if total > self.folder.free_bytes():
-            reusable.give_back()
         free = self.folder.free_bytes()
+        if total > free and reusable.give_back():
+            free = self.folder.free_bytes()
         if total > free:  # without trying: that would take the memory away from everybody else meanwhile
             raise ObjectStorageFull(str(self.folder.path), total, free)
         if not self._allocate(rounded(total)):
@@ -132,6 +133,25 @@ def map_object(folder: Folder, key: bytes) -> memoryview | None:
             os.close(descriptor)
     except OSError as error:
         raise ObjectStorageError(f"cannot map object {key.hex()} in {folder.path}: {error.strerror}") from error
+
+
+def read_value(folder: Folder, key: bytes) -> Pieces | None:
+    """Return a value all of whose buffers are `bytes` objects, read right into these. Raises `ObjectStorageError`.
+
+    None where there is none, or another one: that is to be mapped. This takes less than to map and to copy out of that,
+    does not hold the interpreter while it copies, and needs no pin: who frees a file clears its header before anybody
+    writes to it again, and no two contents have the same. So if it is there after reading, it was all the time.
+    """
+    try:
+        descriptor = _open(folder, key)
+        if descriptor is None:
+            return None
+        try:
+            return _read_value(descriptor, key)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ObjectStorageError(f"cannot read object {key.hex()} in {folder.path}: {error.strerror}") from error
 
 
 def recycle(folder: Folder, key: bytes) -> str | None:
@@ -209,6 +229,25 @@ def _map_pinned(folder: Folder, descriptor: int, key: bytes) -> memoryview | Non
         raise
     folder.pins.end(status.st_ino)
     return None
+
+
+def _read_value(descriptor: int, key: bytes) -> Pieces | None:
+    first, status = os.pread(descriptor, _FIRST_BYTES, 0), os.fstat(descriptor)
+    header = Header.unpack(first[:HEADER_BYTES])
+    if header is None or header.key != key or HEADER_BYTES + header.size > status.st_size:
+        return None
+    places = places_of_bytes(first[HEADER_BYTES : HEADER_BYTES + header.size], header.size)
+    if places is None:
+        return None
+    _note_use(descriptor, status)
+    (start, size), *buffers = places
+    pieces = Pieces(
+        first[HEADER_BYTES + start : HEADER_BYTES + start + size],
+        [os.pread(descriptor, size, HEADER_BYTES + start) for start, size in buffers],
+    )
+    is_whole = all(len(piece) == size for piece, (_, size) in zip(pieces.buffers, buffers, strict=True))
+    is_unchanged = os.pread(descriptor, HEADER_BYTES, 0) == first[:HEADER_BYTES]
+    return pieces if is_whole and is_unchanged else None
 
 
 def _note_use(descriptor: int, status: os.stat_result) -> None:

@@ -4,7 +4,9 @@
     the stream
     each buffer, its start a multiple of 64 bytes
 
-Large arrays are neither copied into the stream nor out of it: they come back as read-only views.
+Large arrays are neither copied into the stream nor out of it: they come back as read-only views. A buffer that is a
+`bytes` object, which the highest bit of its size says, becomes one again: who only needs such can read them from the
+file right into new ones.
 """
 
 import pickle
@@ -12,7 +14,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 ALIGNMENT = 64
 """Of every buffer, counted from the start of the value: a cache line, and enough for any vector instruction."""
@@ -21,8 +23,16 @@ MIN_BUFFER_BYTES = 4096
 """Smaller buffers stay in the stream, which is cheaper than to keep them apart."""
 
 _HEAD = struct.Struct("<QQ")
+_IS_BYTES = 1 << 63
 
 Buffer = bytes | bytearray | memoryview
+
+
+class Pieces(NamedTuple):
+    """A value taken apart."""
+
+    stream: Buffer
+    buffers: list[Buffer]
 
 
 class Parts:
@@ -85,17 +95,18 @@ def dump_value(value: object, make_pickler: MakePickler = pickle.Pickler) -> Par
     return dump_parts(stream.pieces, buffers)
 
 
-def load_value(view: memoryview, load: Callable[..., Any] = pickle.loads) -> Any:  # noqa: ANN401 - a user's value
-    """Restore a value; arrays in it are views of `view`. Raises what unpickling raises, `ValueError` for no value."""
-    stream, buffers = load_parts(view)
+def load_value(stored: memoryview | Pieces, load: Callable[..., Any] = pickle.loads) -> Any:  # noqa: ANN401 - a user's
+    """Restore a value; arrays in it are views of `stored`. Raises what unpickling raises, `ValueError` for no value."""
+    stream, buffers = load_parts(stored) if isinstance(stored, memoryview) else stored
     return load(stream, buffers=buffers)
 
 
 def dump_parts(stream: Sequence[Buffer], buffers: Sequence[Buffer]) -> Parts:
     """Lay out a pickle stream, given in pieces, and its buffers."""
     sizes = [_size(buffer) for buffer in buffers]
+    marked = [size | _IS_BYTES if _is_bytes(buffer) else size for size, buffer in zip(sizes, buffers, strict=True)]
     stream_size = sum(_size(piece) for piece in stream)
-    pieces: list[Buffer] = [_HEAD.pack(len(sizes), stream_size) + struct.pack(f"<{len(sizes)}Q", *sizes), *stream]
+    pieces: list[Buffer] = [_HEAD.pack(len(sizes), stream_size) + struct.pack(f"<{len(sizes)}Q", *marked), *stream]
     at = _size(pieces[0]) + stream_size
     for size, buffer in zip(sizes, buffers, strict=True):
         pieces += (bytes(-at % ALIGNMENT), buffer)
@@ -103,8 +114,11 @@ def dump_parts(stream: Sequence[Buffer], buffers: Sequence[Buffer]) -> Parts:
     return Parts(pieces)
 
 
-def load_parts(view: memoryview) -> tuple[memoryview, list[memoryview]]:
-    """Return the pickle stream and its buffers, all without a copy. Raises `ValueError` for lengths that contradict."""
+def load_parts(view: memoryview) -> Pieces:
+    """Return the pickle stream and its buffers, only `bytes` objects copied.
+
+    Raises `ValueError` for lengths that contradict.
+    """
     if view.nbytes < _HEAD.size:
         raise ValueError(f"{view.nbytes} bytes are no stored value")
     count, stream_size = _HEAD.unpack_from(view)
@@ -112,16 +126,36 @@ def load_parts(view: memoryview) -> tuple[memoryview, list[memoryview]]:
     if at > view.nbytes:
         raise ValueError(f"a stored value of {view.nbytes} bytes cannot have {count} buffers")
     sizes = struct.unpack_from(f"<{count}Q", view, _HEAD.size)
-    stream = view[at : at + stream_size]
-    at += stream_size
-    buffers: list[memoryview] = []
+    places = [(at, stream_size), *_places(at + stream_size, sizes)]
+    end = sum(places[-1])
+    if end != view.nbytes:
+        raise ValueError(f"a stored value of {view.nbytes} bytes that should have {end}")
+    stream, *parts = [view[start : start + size] for start, size in places]
+    return Pieces(stream, [bytes(part) if mark & _IS_BYTES else part for part, mark in zip(parts, sizes, strict=True)])
+
+
+def places_of_bytes(first: bytes, total: int) -> list[tuple[int, int]] | None:
+    """Return where stream and buffers are, as (start, size), of a value of `total` bytes that begins with `first`.
+
+    None unless there are buffers, all `bytes` objects, and what lies before them is in `first`.
+    """
+    if len(first) < _HEAD.size:
+        return None
+    count, stream_size = _HEAD.unpack_from(first)
+    at = _HEAD.size + 8 * count
+    if not count or at + stream_size > len(first):
+        return None
+    sizes = struct.unpack_from(f"<{count}Q", first, _HEAD.size)
+    places = [(at, stream_size), *_places(at + stream_size, sizes)]
+    return places if all(size & _IS_BYTES for size in sizes) and sum(places[-1]) == total else None
+
+
+def _places(at: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (start, size) of each buffer; they begin after `at`."""
     for size in sizes:
         at += -at % ALIGNMENT
-        buffers.append(view[at : at + size])
-        at += size
-    if at != view.nbytes:
-        raise ValueError(f"a stored value of {view.nbytes} bytes that should have {at}")
-    return stream, buffers
+        yield at, size & ~_IS_BYTES
+        at += size & ~_IS_BYTES
 
 
 class _Stream:
@@ -133,6 +167,11 @@ class _Stream:
     def write(self, piece: Buffer, /) -> int:
         self.pieces.append(piece)
         return len(piece)
+
+
+def _is_bytes(buffer: Buffer) -> bool:
+    """Whether it is all of the memory of a `bytes` object."""
+    return isinstance(buffer, memoryview) and type(buffer.obj) is bytes and buffer.nbytes == len(buffer.obj)
 
 
 def _size(buffer: Buffer) -> int:
