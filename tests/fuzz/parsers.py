@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from pickle import PickleBuffer
 from random import Random
 
 from scaler_adapter_native.config import NativeWorkerAdapterConfig
@@ -13,7 +14,7 @@ from scaler_cluster.config import ClusterConfig
 from scaler_object_storage.errors import ObjectStorageError
 from scaler_object_storage.folder import Folder
 from scaler_object_storage.header import HEADER_BYTES, Header
-from scaler_object_storage.object_file import map_object, read_chunk, read_header, write_object
+from scaler_object_storage.object_file import map_object, read_chunk, read_header, read_value, write_object
 from scaler_object_storage.values import Parts, dump_value, load_parts
 from scaler_protocol import codec
 from scaler_protocol import messages as m
@@ -165,7 +166,7 @@ _KEY = b"k" * 16
 
 def _object_file(rng):
     folder = _folder()
-    value = rng.choice((b"", b"abc", [1, 2], {"a": bytes(100)}))
+    value = rng.choice((b"", b"abc", [1, 2], {"a": bytes(100)}, PickleBuffer(bytes(5000))))
     write_object(Folder(folder), _KEY, b"o", dump_value(value) if rng.random() < 0.7 else Parts.of(b"raw"))
     content = (folder / _KEY.hex()).read_bytes()
     return mutate(rng, content[: HEADER_BYTES + 64]) + content[HEADER_BYTES + 64 :] if rng.random() < 0.9 else content
@@ -179,6 +180,7 @@ def _read_object_file(content):
     header = Header.unpack(content[:HEADER_BYTES])
     if header is not None:
         read_chunk(folder, _KEY, header.version, 5, 1 << 20)
+    read_value(folder, _KEY)
     view = map_object(folder, _KEY)
     if view is not None:
         load_parts(view)

@@ -1,16 +1,13 @@
-"""Futures as arguments and graphs, on real workers: who waits for whom, what fails with what, and what gets lost."""
+"""Graphs on real workers: what is run, what fails with what, ten thousand calls, and what is kept."""
 
 import concurrent.futures
 import functools
-import gc
 import graphlib
 import os
 import random
 import signal
 import threading
 import time
-import uuid
-from pathlib import Path
 
 import psutil
 import pytest
@@ -19,15 +16,27 @@ from scaler import Client, SchedulerClusterCombo
 from scaler.client.object_reference import ObjectReference
 from scaler.client.serializer.default import DefaultSerializer
 from scaler.config.section.scheduler import PolicyConfig
-from scaler.utility.exceptions import (
-    ClientQuitException,
-    MissingObjects,
-    ProcessorDiedError,
-    SchedulerFullError,
-)
 from scaler.utility.graph.optimization import cull_graph
 from scaler_protocol.batch import STORED_BYTES
-from tests.integration.commands import Command, free_address, is_alive, running, scheduler, wait_until
+from tests.integration.commands import is_alive, wait_until
+from tests.integration.graph_tasks import (
+    Custom,
+    Unpickled,
+    add,
+    both,
+    give,
+    hold,
+    inc,
+    large,
+    let_go,
+    measure,
+    nested_graph,
+    note,
+    pid,
+    refuse,
+    unpickled,
+    wait_for,
+)
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,97 +45,6 @@ pytestmark = [
 ]
 
 EXECUTION_SECONDS = 30  # of what takes well below five on a machine that does nothing else
-
-
-# ---- tasks
-
-
-def inc(value):
-    return value + 1
-
-
-def add(*values):
-    return sum(values)
-
-
-def give(value=7):
-    return value
-
-
-def both(first, /, second, *, third=0, **others):
-    return first, second, third, sorted(others.items())
-
-
-def refuse(*_):
-    raise ValueError("refused on purpose")
-
-
-def leave(*_):
-    os._exit(3)
-
-
-def pid(*_):
-    return os.getpid()
-
-
-def large(seed):
-    return bytes([seed % 251]) * (2 * STORED_BYTES)
-
-
-def measure(*values):
-    return [(len(value), value[:1]) for value in values]
-
-
-def note(folder, name, *_):
-    """Say that a task has run."""
-    (Path(folder) / f"{name}.{uuid.uuid4().hex}").touch()
-    return name
-
-
-def hold(folder, *_):
-    """Run until the test lets go."""
-    (Path(folder) / f"held.{os.getpid()}").touch()
-    wait_until((Path(folder) / "let go").exists)
-    return os.getpid()
-
-
-def wait_for(folder, name):
-    return wait_until(lambda: list(Path(folder).glob(f"{name}.*")), lambda: f"{name} has not run")
-
-
-def let_go(folder):
-    (Path(folder) / "let go").touch()
-
-
-def nested_graph(client, count):
-    """Without a client, make one in the task."""
-    if client is None:
-        with Client() as own:
-            return nested_graph(own, count)
-    graph = {"n0": 1, **{f"n{number}": (inc, f"n{number - 1}") for number in range(1, count)}}
-    return client.get(graph, [f"n{count - 1}"])[f"n{count - 1}"]
-
-
-class Custom(DefaultSerializer):
-    """Not the default one, though it does the same."""
-
-
-class Unpickled:
-    """Counts how often one is restored in this process."""
-
-    count = 0
-
-    def __setstate__(self, state):
-        type(self).count += 1
-
-
-def unpickled(*_):
-    made = Unpickled()
-    made.state = 1
-    return made
-
-
-# ---- fixtures
 
 
 @pytest.fixture(scope="module")
@@ -149,201 +67,6 @@ def any_client(request, combo):
     serializer = DefaultSerializer() if request.param == "default" else Custom()
     with Client(combo.get_address(), serializer=serializer) as client:
         yield client
-
-
-# ---- futures as arguments
-
-
-def test_a_future_stands_for_its_result_wherever_it_is_an_argument(any_client):
-    one, two = any_client.submit(inc, 0), any_client.submit(inc, 1)
-    assert any_client.submit(add, one, two, one, 10).result() == 14
-    assert any_client.submit(both, one, second=two, third=one, other=two).result() == (1, 2, 1, [("other", 2)])
-    assert any_client.submit_verbose(add, (one, two), capabilities={"gpu": 1}).result() == 3
-
-
-def test_the_client_does_not_wait(client, tmp_path):
-    held = client.submit(hold, str(tmp_path))
-    waiting = client.submit(inc, held)
-    following = client.submit(inc, waiting)
-    assert not following.done()
-    let_go(tmp_path)
-    assert following.result() == held.result() + 2
-
-
-def test_a_result_that_is_there_goes_along(any_client):
-    done = any_client.submit(give, [1, 2])
-    assert done.result() == [1, 2]
-    assert any_client.submit(both, done, done).result()[:2] == ([1, 2], [1, 2])
-
-
-def test_large_results_pass_through_the_object_storage(any_client):
-    futures = [any_client.submit(large, number) for number in range(4)]
-    expected = [(2 * STORED_BYTES, bytes([number])) for number in range(4)]
-    waiting = any_client.submit(measure, *futures)
-    assert [tuple(item) for item in waiting.result()] == expected
-    assert [tuple(item) for item in any_client.submit(measure, *futures).result()] == expected  # not fetched here
-    assert len(futures[1].result()) == 2 * STORED_BYTES
-    assert [tuple(item) for item in any_client.submit(measure, *futures).result()] == expected  # and fetched
-
-
-def test_a_large_result_is_there_for_who_waits_though_its_future_is_gone(client, tmp_path):
-    held = client.submit(hold, str(tmp_path))
-    waiting = client.submit(lambda value, _: len(value), client.submit(large, 1), held)
-    done = client.submit(large, 1)
-    wait_for(tmp_path, "held")
-    concurrent.futures.wait([done])
-    gc.collect()
-    let_go(tmp_path)
-    assert waiting.result() == 2 * STORED_BYTES
-
-
-def test_a_large_result_that_is_fetched_stays_for_who_waits(client, tmp_path):
-    made, held = client.submit(large, 1), client.submit(hold, str(tmp_path))
-    waiting = client.submit(lambda value, _: len(value), made, held)
-    assert len(made.result()) == 2 * STORED_BYTES
-    del made
-    gc.collect()
-    let_go(tmp_path)
-    assert waiting.result() == 2 * STORED_BYTES
-
-
-def test_each_task_has_a_value_of_its_own(client):
-    source = client.submit(give, [0])
-
-    def change(value):
-        value.append(1)
-        return value
-
-    assert [client.submit(change, source).result() for _ in range(2)] == [[0, 1], [0, 1]]
-    futures = [client.submit(change, source) for _ in range(20)]
-    assert [future.result() for future in futures] == [[0, 1]] * 20
-
-
-def test_a_failure_is_that_of_whoever_waits(any_client, tmp_path):
-    failing = any_client.submit(refuse, any_client.submit(inc, 1))
-    first = any_client.submit(note, str(tmp_path), "first", failing)
-    second = any_client.submit(inc, first)
-    for future in (failing, first, second):
-        with pytest.raises(ValueError, match="refused on purpose") as caught:
-            future.result()
-        assert "in refuse" in str(caught.value.__cause__)
-    late = any_client.submit(inc, failing)
-    with pytest.raises(ValueError, match="refused on purpose"):
-        late.result()
-    assert not list(tmp_path.iterdir())
-    assert any_client.submit(inc, 1).result() == 2
-
-
-def test_the_end_of_a_process_is_that_of_whoever_waits(client):
-    waiting = client.submit(inc, client.submit(leave))
-    with pytest.raises(ProcessorDiedError) as caught:
-        waiting.result()
-    assert caught.value.exit_code == 3
-
-
-def test_cancelling_is_that_of_whoever_waits(client, tmp_path):
-    held = client.submit(hold, str(tmp_path))
-    first = client.submit(inc, held)
-    second = client.submit(inc, first)
-    wait_for(tmp_path, "held")
-    assert first.cancel()
-    assert concurrent.futures.wait([second]).done
-    assert second.cancelled()
-    assert not held.done()
-
-    third = client.submit(inc, held)
-    assert held.cancel()
-    assert held.cancelled()
-    concurrent.futures.wait([third])
-    assert third.cancelled()
-    late = client.submit(inc, held)
-    concurrent.futures.wait([late])
-    assert late.cancelled()
-
-
-def test_a_future_in_a_container_is_a_type_error(client):
-    future = client.submit(inc, 1)
-    for container in ([future], {"k": future}, (future,)):
-        with pytest.raises(TypeError, match="ScalerFuture"):
-            client.submit(give, container)
-    assert client.submit(inc, future).result() == 3
-
-
-def test_a_future_of_another_client_or_from_before_a_clear_is_missing(combo, client):
-    with Client(combo.get_address()) as other:
-        theirs = other.submit(inc, 1)
-        done = other.submit(inc, 1)
-        done.result()
-        for future in (theirs, done):
-            with pytest.raises(MissingObjects):
-                client.submit(inc, future)
-            with pytest.raises(MissingObjects):
-                client.get({"f": future, "a": (inc, "f")}, ["a"])
-    mine = client.submit(inc, 1)
-    assert mine.result() == 2
-    client.clear()
-    with pytest.raises(MissingObjects):
-        client.submit(inc, mine)
-    assert client.submit(inc, client.submit(inc, 1)).result() == 3
-
-
-def test_futures_are_arguments_of_map_too(client):
-    futures = [client.submit(inc, number) for number in range(10)]
-    assert client.map(inc, futures) == list(range(2, 12))
-    assert client.starmap(add, [(future, 1) for future in futures]) == list(range(2, 12))
-
-
-def test_thousands_of_calls_in_a_row_that_wait_for_each_other(client):
-    futures = [client.submit(inc, 0)]
-    for _ in range(2000):
-        futures.append(client.submit(inc, futures[-1]))
-    assert futures[-1].result() == 2001
-    middle = [client.submit(add, *futures[number : number + 5]) for number in range(1000)]
-    assert [future.result() for future in middle] == [5 * number + 15 for number in range(1000)]
-
-
-def test_a_task_may_wait_for_ten_thousand(client):
-    futures = [client.submit(inc, number) for number in range(10_000)]
-    assert client.submit(add, *futures).result() == sum(range(1, 10_001))
-
-
-def test_several_threads_wait_for_the_same(client):
-    source = client.submit(inc, 0)
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda number: client.submit(add, source, number), range(400)))
-    assert [future.result() for future in made] == list(range(1, 401))
-
-
-def test_what_is_waited_for_by_a_stopped_client_ends(combo, tmp_path):
-    with Client(combo.get_address()) as client:
-        held = client.submit(hold, str(tmp_path))
-        waiting = client.submit(inc, held)
-    assert held.cancelled()
-    assert waiting.cancelled()
-    with pytest.raises(ClientQuitException):
-        client.submit(inc, waiting)
-    with pytest.raises(ClientQuitException):
-        client.get({"a": 1}, ["a"])
-
-
-def test_waiting_tasks_do_not_count_for_the_waiting_limit(tmp_path):
-    options = {"max_number_of_tasks_waiting": 1, "per_worker_task_queue_size": 1, "logging_level": "WARNING"}
-    with SchedulerClusterCombo(1, **options) as combo, Client(combo.get_address()) as client:
-        held = client.submit(hold, str(tmp_path))
-        wait_for(tmp_path, "held")
-        waiting = [client.submit(inc, held) for _ in range(50)]
-        graph = {"n0": (give,), **{f"n{number}": (inc, f"n{number - 1}") for number in range(1, 50)}}
-        accepted = client.get(graph, ["n49"], block=False)["n49"]
-        with pytest.raises(SchedulerFullError):
-            client.get({**graph, "m0": (give,), "m": (add, "m0", "n0")}, ["m"])
-        with pytest.raises(SchedulerFullError):
-            client.submit(inc, 1).result()
-        let_go(tmp_path)
-        assert accepted.result() == 7 + 49
-        assert {future.result() for future in waiting} == {held.result() + 1}
-
-
-# ---- graphs
 
 
 def test_a_graph_of_calls_and_data(any_client):
@@ -625,62 +348,6 @@ def test_a_graph_of_ten_thousand_fails_at_once(client):
     assert all(isinstance(future.exception(), ValueError) for future in futures.values())
 
 
-# ---- losses
-
-
-def steps(folder, width, depth):
-    """Columns of tasks that each add one, and say that they have run."""
-    graph = {"folder": str(folder), "zero": 0}
-    for place in range(width):
-        graph[f"s0.{place}"] = (step, "folder", "zero")
-        graph |= {f"s{level}.{place}": (step, "folder", f"s{level - 1}.{place}") for level in range(1, depth)}
-    graph["all"] = (add, *(f"s{depth - 1}.{place}" for place in range(width)))
-    return graph
-
-
-def step(folder, value):
-    time.sleep(0.005)  # so that the test can come in between
-    (Path(folder) / f"step.{os.getpid()}").touch()
-    return value + 1
-
-
-@pytest.mark.parametrize("width", [1, 4])
-def test_kill_9_of_workers_in_the_middle_of_a_graph(tmp_path, width):
-    with SchedulerClusterCombo(3, logging_level="ERROR") as combo, Client(combo.get_address()) as client:
-        graph = steps(tmp_path, width, 240 // width) | {"l": (large, "zero")}
-        futures = client.get(graph, ["all", "l"], block=False)
-        sizes = client.submit(measure, futures["l"], futures["l"])
-        for _ in range(2):
-            wait_for(tmp_path, "step")
-            killed = next(tmp_path.glob("step.*"))
-            os.kill(int(killed.suffix[1:]), signal.SIGKILL)
-            wait_until(lambda killed=killed: not psutil.pid_exists(int(killed.suffix[1:])))
-            killed.unlink()
-        assert futures["all"].result() == 240
-        assert [tuple(item) for item in sizes.result()] == [(2 * STORED_BYTES, b"\0")] * 2
-
-
-@pytest.mark.parametrize("width", [1, 4])
-def test_kill_9_of_the_scheduler_in_the_middle_of_a_graph(tmp_path, width):
-    address = free_address()
-    first = Command("scaler_scheduler", address)
-    with running("scaler_cluster", address, "-n", 2), Client(address, timeout_seconds=60) as client:
-        depth = 240 // width
-        graph = steps(tmp_path, width, depth) | {"seed": 5, **{f"l{number}": (large, "seed") for number in range(3)}}
-        graph["sizes"] = (measure, "l0", "l1", "l2")
-        last = f"s{depth - 1}.0"
-        futures = client.get(graph, ["all", "sizes", last], block=False)
-        outside = client.submit(add, futures["all"], futures[last])
-        wait_for(tmp_path, "step")
-        first.kill()
-        with running("scaler_scheduler", address):
-            assert futures["all"].result() == 240
-            assert futures[last].result() == depth
-            assert outside.result() == 240 + depth
-            assert [tuple(item) for item in futures["sizes"].result()] == [(2 * STORED_BYTES, b"\5")] * 3
-            assert client.get({"x": 1, "a": (inc, "x")}, ["a"]) == {"a": 2}
-
-
 def test_nothing_is_kept_of_graphs(combo):
     """Neither here nor in the object storage."""
     with Client(combo.get_address()) as client:
@@ -697,11 +364,3 @@ def test_nothing_is_kept_of_graphs(combo):
         wait_until(lambda: sorted(released) == sorted(kept))
         assert len(kept) == 60
         assert client._agent._core.is_idle
-
-
-def test_a_scheduler_without_workers_lets_graphs_wait():
-    with scheduler() as (_, address), Client(address) as client:
-        futures = client.get({"x": 1, "a": (inc, "x"), "b": (inc, "a")}, ["a", "b"], block=False)
-        assert futures["a"].cancel()
-        concurrent.futures.wait([futures["b"]])
-        assert futures["b"].cancelled()

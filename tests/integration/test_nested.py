@@ -16,6 +16,9 @@ from tests.integration.commands import PATIENCE_SECONDS, Command, is_alive, runn
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
+PARENTS = 600
+"""Far more than there are processes, so that one for each would be noticed."""
+
 
 @pytest.fixture
 def combo():
@@ -166,9 +169,9 @@ def test_a_chain_of_depth_20_on_one_worker_ends(combo):
 
 def test_many_parents_need_two_processes_a_worker(combo, ledger):
     with Client(combo(2)) as client:
-        results = client.map(sum_of_children, [ledger] * 2000, range(2000))
+        results = client.map(sum_of_children, [ledger] * PARENTS, range(PARENTS))
 
-    assert results == [9 * number + 3 for number in range(2000)]
+    assert results == [9 * number + 3 for number in range(PARENTS)]
     assert len({*ledger.pids("parent"), *ledger.pids("child")}) <= 4
 
 

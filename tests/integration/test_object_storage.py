@@ -111,6 +111,20 @@ def test_what_was_put_is_got_by_everybody(server, connect, root, size):
 
 
 @BOTH_WAYS
+def test_bytes_come_back_as_bytes(server, connect, root):
+    content = noise(3 << 20)
+    connector = connect(server[1], root)
+    connector.put(b"key", OWNER, dump_value([pickle.PickleBuffer(content), "text"]))
+
+    for reader in (connector, connect(server[1]), connect(server[1], None)):
+        value = load_value(reader.get_value(b"key"))
+        assert value == [content, "text"]
+        assert type(value[0]) is bytes
+    with pytest.raises(ObjectNotFound):
+        connector.get_value(b"none", wait=False)
+
+
+@BOTH_WAYS
 def test_arrays_come_back_as_views(server, connect, root):
     numpy = pytest.importorskip("numpy")
     array = numpy.random.default_rng(1).random((500, 500))

@@ -134,7 +134,9 @@ class Environment:
         return {name: item for name, item in found.items() if name not in {"pip", "setuptools"}}
 
     def start(self, command, *arguments):
-        return Command(str(self.bin / command), *arguments, program=(), environment={"PYTHONPATH": ""})
+        # What is compiled stays in the environment and goes with it, not where `tests/conftest.py` lets it be kept.
+        away = {"PYTHONPATH": "", "PYTHONPYCACHEPREFIX": ""}
+        return Command(str(self.bin / command), *arguments, program=(), environment=away)
 
     def output(self, command, *arguments):
         """Run a command to its good end; nothing may be left of it."""
@@ -216,7 +218,8 @@ class Environments:
 
     def _run(self, *command):
         """Run an installer, away from the checkout and its environment."""
-        environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+        ours = {"PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV"}
+        environment = {name: value for name, value in os.environ.items() if name not in ours}
         done = subprocess.run(
             [*map(str, command)], cwd=self._folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -15,7 +15,7 @@ from tests.integration.commands import running, scheduler, wait_until
 pytestmark = pytest.mark.integration
 
 CHURN = "allocate=even_load; scaling=vanilla(upper=2,lower=1,cooldown=0)"
-WAVES = 40
+WAVES = 20
 WAVE_TASKS = 100
 PAUSE_SECONDS = 0.08
 """Of the load, between its waves: longer than the scheduler's between two decisions, so that all workers go."""
@@ -84,8 +84,8 @@ def pids_of_as_many(client, folder, tasks):
 
 def workers_of(adapter):
     """Return the pids of an adapter's workers: the children of its zygote."""
-    zygotes = [process for process in adapter.tree() if parent_of(process) == adapter.process.pid]
-    return {process.pid for process in adapter.tree() if parent_of(process) in {zygote.pid for zygote in zygotes}}
+    parents = {process.pid: parent_of(process) for process in adapter.tree()}
+    return {pid for pid, parent in parents.items() if parents.get(parent) == adapter.process.pid}
 
 
 def parent_of(process):

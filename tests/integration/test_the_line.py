@@ -174,26 +174,36 @@ def test_a_task_that_ends_its_process_is_told_at_once_and_the_worker_goes_on(cal
         assert client.submit(double, 4).result() == 8
 
 
+def end_at_work(client, futures, command, end):
+    """Have a command run some tasks, and end it while it has others: with those that it leaves the next begins."""
+    done = sum(future.done() for future in futures)
+    futures += [client.submit(pid_after, 0.01) for _ in range(300)]
+    wait_until(lambda: sum(future.done() for future in futures) > done)
+    end(command)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("module", ["scaler_adapter_native", "scaler_adapter_fixed_native", "scaler_cluster"])
-def test_a_signal_ends_a_command_with_its_workers(module, number):
-    count = {"scaler_cluster": "--num-of-workers"}.get(module, "--max-workers")
+def test_a_signal_ends_a_command_with_its_workers(number):
+    counts = {
+        "scaler_adapter_native": "--max-workers",
+        "scaler_adapter_fixed_native": "--max-workers",
+        "scaler_cluster": "--num-of-workers",
+    }
+    codes, futures = {}, []
     with scheduler(policy=VANILLA) as (_, address), Client(address) as client:
-        command = Command(module, address, count, 2)
-        futures = [client.submit(pid_after, 0.01) for _ in range(300)]
-        assert futures[0].result() > 0
-        assert command.stop(number) == 0
+        for module, count in counts.items():
+            command = Command(module, address, count, 2)
+            end_at_work(client, futures, command, lambda ended, of=module: codes.update({of: ended.stop(number)}))
         with running("scaler_adapter_native", address, "--max-workers", 2):
             assert all(future.result() > 0 for future in futures)
+    assert codes == dict.fromkeys(counts, 0)
 
 
-@pytest.mark.parametrize("module", ["scaler_adapter_native", "scaler_adapter_fixed_native"])
-def test_kill_9_of_an_adapter_leaves_no_worker_and_its_tasks_move(module):
+def test_kill_9_of_an_adapter_leaves_no_worker_and_its_tasks_move():
+    futures = []
     with scheduler(policy=VANILLA) as (_, address), Client(address) as client:
-        command = Command(module, address, "--max-workers", 2)
-        futures = [client.submit(pid_after, 0.01) for _ in range(300)]
-        assert futures[0].result() > 0
-        command.kill()
+        for module in ("scaler_adapter_native", "scaler_adapter_fixed_native"):
+            end_at_work(client, futures, Command(module, address, "--max-workers", 2), Command.kill)
         with running("scaler_adapter_native", address, "--max-workers", 2):
             assert all(future.result() > 0 for future in futures)
 

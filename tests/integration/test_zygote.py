@@ -232,6 +232,23 @@ def test_a_module_that_cannot_be_imported_is_named():
     zygote.close()
 
 
+def test_what_children_need_is_done_once_in_the_zygote():
+    zygote = Zygote(["json", f"{CHILDREN}:prepare"])
+    for key in ("a", "b"):
+        zygote.start(key, f"{CHILDREN}:show_prepared", None)
+        assert said(zygote, key) == [zygote.pid]
+    zygote.close()
+    wait_gone(zygote.pid)
+
+
+@pytest.mark.parametrize("name", ["there_is_no_such_function", "prepare_and_fail"])
+def test_what_cannot_be_done_in_the_zygote_is_named(name):
+    zygote = Zygote([f"{CHILDREN}:{name}"])
+    (event,) = gather(zygote, lambda event: isinstance(event, ZygoteEnded))
+    assert f"{CHILDREN}:{name}" in event.reason
+    zygote.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_children_die_with_the_zygote(zygote, number):
     zygote.start("a", f"{CHILDREN}:sleep_with_grandchild", None)

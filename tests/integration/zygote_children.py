@@ -1,8 +1,8 @@
 """What children of the zygotes under test do."""
 
 import os
-import select
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -11,6 +11,20 @@ import time
 from pathlib import Path
 
 from scaler_runtime.zygote import Zygote
+
+_prepared_by = []
+
+
+def prepare():
+    _prepared_by.append(os.getpid())
+
+
+def prepare_and_fail():
+    raise SystemExit("not today")
+
+
+def show_prepared(arguments, channel):
+    channel.say(_prepared_by)
 
 
 def answer(arguments, channel):

@@ -65,22 +65,25 @@ def main() -> int:
     return 0 if all(verdict.is_flat for verdict in verdicts) else 1
 
 
-def run(clients: int, workers: int, seconds: float, seed: int) -> tuple[list[Figures], Counter[str]]:
-    """Return figures over time, and what came and went. Raises `AssertionError` where somebody failed."""
+def run(clients: int, workers: int, seconds: float, seed: int, pace: float = 1.0) -> tuple[list[Figures], Counter[str]]:
+    """Return figures over time, and what came and went, `pace` times as often as `CHANGES` says.
+
+    Raises `AssertionError` where somebody failed.
+    """
     crowd = Crowd(clients, workers, seed)
     try:
-        found = _observe(crowd, seconds)
+        found = _observe(crowd, seconds, pace)
         crowd.stop()
     finally:
         crowd.kill()
     return found
 
 
-def _observe(crowd: Crowd, seconds: float) -> tuple[list[Figures], Counter[str]]:
+def _observe(crowd: Crowd, seconds: float, pace: float) -> tuple[list[Figures], Counter[str]]:
     figures: list[Figures] = []
     made: Counter[str] = Counter()
     began = time.monotonic()
-    due = {change: began + change.seconds for change in CHANGES}
+    due = {change: began + change.seconds / pace for change in CHANGES}
     sample_at = began
     while (now := time.monotonic()) < began + seconds or len(made) < len(CHANGES):  # each at least once
         if now >= sample_at:
@@ -90,7 +93,7 @@ def _observe(crowd: Crowd, seconds: float) -> tuple[list[Figures], Counter[str]]
             if now >= due[change]:
                 change.make(crowd)
                 made[change.name] += 1
-                due[change] = now + change.seconds
+                due[change] = now + change.seconds / pace
         crowd.assert_well()
         time.sleep(max(0.0, min(sample_at, *due.values()) - time.monotonic()))
     figures.append(take(crowd, time.monotonic() - began))

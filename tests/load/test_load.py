@@ -42,7 +42,7 @@ def test_too_little_tells_nothing():
 @pytest.mark.integration
 @pytest.mark.slow
 def test_a_few_clients_and_workers_come_and_go():
-    figures, made = run(clients=4, workers=6, seconds=16.0, seed=1)
+    figures, made = run(clients=4, workers=6, seconds=6.0, seed=1, pace=3.0)
 
     assert figures[-1].tasks > 0
     assert figures[-1].tasks == max(one.tasks for one in figures)

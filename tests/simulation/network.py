@@ -161,7 +161,10 @@ class Server:
                 self._handle_all(self._sessions.end(effect.peer, effect.reason))
             elif isinstance(effect, c.Log):
                 self._world.log(f"scheduler: {effect.text}")
-        self.core.state.check()
+        if isinstance(event, c.Settle):
+            self.core.check(self._world.now)
+        else:
+            self.core.state.check()
 
 
 class Peer:

@@ -14,7 +14,7 @@ from tests.simulation.simulation import Simulation
 from tests.simulation.throughput import Load
 from tests.simulation.world import World
 
-SEEDS = 300
+SEEDS = 200
 _PART = 20
 
 

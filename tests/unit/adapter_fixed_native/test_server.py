@@ -8,6 +8,7 @@ from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
 from scaler_protocol.addresses import Address
 from scaler_runtime.options import WorkerAdapterConfig
 from scaler_runtime.program import ProgramError
+from scaler_worker.processes import PRELOAD
 
 
 def config(number=3, **options):
@@ -20,8 +21,9 @@ class Calls:
         self.last = None
         self.failure = None
         monkeypatch.setattr(server, "run_workers", self.run_workers)
-        monkeypatch.setattr(server, "setup_logging", lambda _: None)
-        monkeypatch.setattr(server, "Zygote", lambda preload, *, fork: ("zygote", preload, fork))
+        self.logs = []
+        monkeypatch.setattr(server, "setup_logging", self.logs.append)
+        monkeypatch.setattr(server, "Zygote", lambda preload, *, fork: ("zygote", preload, fork, self.logs[:]))
 
     def run_workers(self, native, prefix, **arguments):
         self.last = native, prefix, arguments
@@ -59,9 +61,11 @@ def test_workers_may_have_names(monkeypatch):
 
 def test_a_child_forks_its_workers_from_itself_and_says_what_became_of_it(monkeypatch):
     calls, channel = Calls(monkeypatch), Channel()
-    assert server.run_child((config(), 1234), channel) == 0
+    given = config()
+    assert server.run_child((given, 1234), channel) == 0
     arguments = calls.last[2]
-    assert (arguments["zygote"], arguments["parent_pid"]) == (("zygote", (), True), 1234)
+    assert arguments["zygote"] == ("zygote", PRELOAD, True, [given.logging_config]), "workers inherit the log"
+    assert arguments["parent_pid"] == 1234
 
     calls.failure = "preload failed"
     assert server.run_child((config(), 1234), channel) == 1

@@ -41,5 +41,8 @@ class Shelf:
 
     fetch_shared = fetch
 
+    def fetch_value(self, key):
+        return self.fetch(key)
+
     def try_fetch(self, key):
         return self.fetch(key) if key in self.objects else None

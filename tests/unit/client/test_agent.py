@@ -1,15 +1,18 @@
 """How a client leaves its line. Without connections: the tests are the line's thread."""
 
 import threading
+import time
 
 import pytest
 
 from scaler_client import agent as module
 from scaler_client.agent import Agent
 from scaler_client.defined import DefinedFunctions
+from scaler_client.functions import Functions
 from scaler_client.serializer import DefaultSerializer
 from scaler_object_storage.errors import ObjectStorageUnreachable
 from scaler_protocol.addresses import Address
+from scaler_protocol.batch import Encoding
 
 ADDRESS = Address("tcp", "127.0.0.1", 1)
 
@@ -24,6 +27,14 @@ class Connection:
 
     def send(self, message):
         raise AssertionError(message)
+
+
+class Talking(Connection):
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message):
+        self.sent.append(message)
 
 
 class Loop:
@@ -102,6 +113,33 @@ def test_who_disconnects_waits_until_that_is_told_and_no_longer(line):
     assert line.leaving == [True]
     line.may_return.set()
     thread.join(60)
+
+
+def test_a_task_fails_when_nothing_was_heard_for_the_timeout_since_the_last_word(line):
+    line.connection = Talking()
+    agent = Agent(ADDRESS, DefaultSerializer(), 60.0, 2.0)
+    agent.start()
+    begin = time.monotonic()
+    agent.on_wake(begin)
+    assert agent.next_wakeup() is None
+    function = Functions(DefaultSerializer()).of(abs)
+    future = agent.door.add_call(function, Encoding.VALUES, -1, size=0, priority=0, timed=False, capabilities={})
+    agent.on_wake(begin)
+    assert agent.next_wakeup() == begin + 60
+
+    for second in range(1, 60):
+        line.connection.heard_at = begin + min(second, 30)
+        agent.on_wake(begin + second)
+    agent.on_wake(begin + 60)
+    assert not future.done()
+    assert agent.next_wakeup() == begin + 90  # it has moved on meanwhile
+
+    for second in range(61, 90):
+        agent.on_wake(begin + second)
+    assert not future.done()
+    agent.on_wake(begin + 90)
+    assert isinstance(future.exception(0), TimeoutError)
+    assert agent.next_wakeup() is None
 
 
 def test_a_client_that_has_not_begun_leaves_nothing_to_the_next(line):

@@ -2,8 +2,10 @@
 
 import asyncio
 import concurrent.futures
+import os
 import pickle
 import threading
+import time
 
 import pytest
 
@@ -41,6 +43,13 @@ def in_thread(function):
     thread = threading.Thread(target=function)
     thread.start()
     return thread
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        os.sched_yield()
 
 
 def test_it_runs_from_the_beginning_and_ends_by_itself(futures):
@@ -83,12 +92,43 @@ def test_as_completed_gives_each_once_when_they_end_meanwhile(futures):
 def test_waiting_ends_with_the_result(futures):
     results = []
     threads = [in_thread(lambda future=future: results.append(future.result(10))) for future in futures for _ in "ab"]
-    while not all(future.watched for future in futures):
-        pass
+    wait_until(lambda: all(len(future._gates) == 2 for future in futures))
+    futures[3].add_done_callback(lambda future: results.append(future.result()))  # somebody looks into one as well
     complete(futures, range(4), NO_PROFILE)
     for thread in threads:
         thread.join()
-    assert sorted(results) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sorted(results) == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("end", [fail, lambda future, _: cancel(future)])
+def test_waiting_ends_with_a_failure(futures, end):
+    caught = []
+
+    def wait():
+        with pytest.raises((KeyError, concurrent.futures.CancelledError)):
+            futures[0].result()
+        caught.append(1)
+
+    threads = [in_thread(wait) for _ in "ab"]
+    wait_until(lambda: len(futures[0]._gates) == 2)
+    end(futures[0], KeyError("k"))
+    for thread in threads:
+        thread.join()
+    assert caught == [1, 1]
+
+
+def test_who_has_waited_long_enough_leaves_nothing(futures):
+    thread = in_thread(futures[0].result)
+    wait_until(lambda: futures[0]._gates)
+    others = futures[0]._gates
+    for _ in range(3):
+        with pytest.raises(concurrent.futures.TimeoutError):
+            futures[0].result(0.001)
+    assert futures[0]._gates == others
+    complete(futures[:1], [1], NO_PROFILE)
+    thread.join()
+    assert futures[0]._gates == ()
+    assert futures[0].result(-1) == 1
 
 
 def test_waiting_has_a_limit(futures):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scaler_client.serializer import DefaultSerializer
 from scaler_client.stored import dump_apart, dump_call_apart, load_stored, whole_parts
-from scaler_object_storage.values import Parts, load_value
+from scaler_object_storage.values import Parts, Pieces, load_parts, load_value
 from scaler_protocol.batch import STORED_BYTES
 from tests.unit.client import shelf
 
@@ -114,6 +114,28 @@ def test_modules_that_are_pickled_by_value_are():
 def test_what_cannot_be_pickled_raises(large):
     with pytest.raises(TypeError, match="lock"):
         dump_apart([threading.Lock(), large], DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "dumped", [dump_apart(LARGE, DEFAULT), dump_call_apart((LARGE, 1), {"k": LARGE + b"x"}, DEFAULT)]
+)
+def test_large_bytes_at_the_top_lie_apart_and_come_back_as_bytes(dumped):
+    stream, buffers = load_parts(whole(dumped))
+    assert len(stream) < 100
+    assert [type(buffer) for buffer in buffers] in ([bytes], [bytes, bytes])
+
+    value = load_stored(Pieces(stream, buffers), DEFAULT)
+
+    assert value in (LARGE, ((LARGE, 1), {"k": LARGE + b"x"}))
+    assert (value if type(value) is bytes else value[0][0]) is buffers[0]
+
+
+def test_bytes_that_occur_twice_are_stored_once():
+    parts = dump_call_apart((LARGE, LARGE), {}, DEFAULT)
+    assert parts.size < 1.5 * len(LARGE)
+    (first, second), _ = load_stored(whole(parts), DEFAULT)
+    assert first is second
+    assert first == LARGE
 
 
 def test_calls():

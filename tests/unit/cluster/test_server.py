@@ -9,6 +9,7 @@ from scaler_protocol.identifiers import short_host_name
 from scaler_runtime.config import ConfigError
 from scaler_runtime.options import WorkerNames
 from scaler_runtime.program import ProgramError
+from scaler_worker.processes import PRELOAD
 
 CONFIG = ClusterConfig(Address("tcp", "127.0.0.1", 8516), num_of_workers=2, preload="models:load")
 
@@ -26,12 +27,16 @@ def calls(monkeypatch):
     """Gathers the calls of the fixed native adapter; a call raises `failure`, if that is set on the list."""
     calls = Calls()
     monkeypatch.setattr(server, "run_fixed", calls)
-    monkeypatch.setattr(server, "Zygote", lambda preload, fork: ("zygote", preload, fork))
+    monkeypatch.setattr(server, "setup_logging", calls.logs.append)
+    monkeypatch.setattr(server, "Zygote", lambda preload, fork: ("zygote", preload, fork, calls.logs[:]))
     return calls
 
 
 class Calls(list):
     failure = None
+
+    def __init__(self):
+        self.logs = []
 
     def __call__(self, config, **keywords):
         self.append((config, keywords))
@@ -66,7 +71,7 @@ def test_a_child_ends_with_its_parent_and_forks_its_workers(calls):
     assert server.run_child((CONFIG, 41), channel) == 0
     keywords = calls[0][1]
     assert keywords["parent_pid"] == 41
-    assert keywords["zygote"] == ("zygote", (), True)
+    assert keywords["zygote"] == ("zygote", PRELOAD, True, [CONFIG.logging_config]), "workers inherit the log"
     keywords["announce"](("ready",))
     assert channel.said == [("ready",)]
 

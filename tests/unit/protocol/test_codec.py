@@ -102,6 +102,12 @@ def test_random_bytes_are_protocol_errors(frames):
         codec.decode([b"\xff" * 8, *frames])
 
 
+@pytest.mark.parametrize("frame", [b"", b"1234567", bytes(4) + b"\1\0\0\0", bytes(4) + b"\xff\xff\xff\x7f" + bytes(8)])
+def test_a_frame_that_ends_before_its_time_is_a_protocol_error(frame):
+    with pytest.raises(ProtocolError):
+        codec.decode([frame])
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -126,10 +132,18 @@ def test_a_batch_that_contradicts_itself_is_a_protocol_error(change):
     "change",
     [
         {"starts": b""},
+        {"starts": column(U32, [1, 2])},
         {"counts": column(U32, [2])},
+        {"counts": column(U32, [0])},
+        {"counts": b"abc"},
         {"statuses": column(U8, [200])},
+        {"statuses": column(U8, [0, 0])},
+        {"sizes": column(U32, [3, 0])},
         {"payload": b""},
         {"durations": b"x"},
+        {"memory": bytes(4)},
+        {"cpu": bytes(16)},
+        {"starts": b"", "counts": b"", "statuses": b"", "sizes": b"", "durations": b"", "payload": b""},
     ],
 )
 def test_results_that_contradict_themselves_are_a_protocol_error(change):

@@ -1,5 +1,6 @@
 """Who is turned away when descriptors run out, also where word of a connection comes after its end. Made-up events."""
 
+import contextlib
 import os
 import socket
 from collections import deque
@@ -12,16 +13,26 @@ from scaler_runtime.gate import Gate
 
 
 class Monitor:
-    """Tells what was put into it."""
+    """Tells what was put into it. As ZeroMQ's does, its descriptor says only that something is new."""
 
     def __init__(self):
         self.events = deque()
+        self._edge = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def tell(self, kind, descriptor):
+        self.events.append({"event": kind, "value": descriptor})
+        os.eventfd_write(self._edge, 1)
+
+    def fileno(self):
+        return self._edge
 
     def get(self, _):
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._edge)
         return zmq.POLLIN if self.events else 0
 
     def close(self, _):
-        """Nothing is open."""
+        os.close(self._edge)
 
 
 class Watched:
@@ -35,7 +46,7 @@ class Watched:
         """Nothing is watched."""
 
     def tell(self, kind, descriptor):
-        self.monitor.events.append({"event": kind, "value": descriptor})
+        self.monitor.tell(kind, descriptor)
 
 
 @pytest.fixture
@@ -89,3 +100,18 @@ def test_one_that_ended_before_its_beginning_was_told_costs_the_others_nothing(g
 
     if is_file:
         os.close(number)
+
+
+def test_of_many_events_at_once_some_wait_for_the_next_turn_which_needs_no_new_edge(gate, watched):
+    number = module._EVENTS_PER_TURN + 50
+    for descriptor in range(1000, 1000 + number):
+        watched.tell(zmq.EVENT_DISCONNECTED, descriptor)
+
+    first = gate.lost_connections()
+    assert gate.is_busy
+    second = gate.lost_connections()
+
+    assert not gate.is_busy
+    assert first + second == list(range(1000, 1000 + number))
+    watched.tell(zmq.EVENT_DISCONNECTED, 7)
+    assert gate.lost_connections() == [7]

@@ -1,5 +1,6 @@
 """The IO thread of clients and workers, with a connection that is played by a pipe."""
 
+import contextlib
 import os
 import threading
 
@@ -16,25 +17,33 @@ class Connection:
         os.set_blocking(self.read, False)
         self.events = []
         self.flushed = 0
+        self.pumped = 0
+        self.swallowed = []
 
     def arrive(self, *events):
         self.events += events
         os.write(self.write, b"x")
 
+    def swallow(self, *events):
+        """Have events come while something is sent, of which the descriptor does not tell."""
+        self.swallowed.append(events)
+
     def filenos(self):
         return (self.read,)
 
     def pump(self, now):
-        try:
+        self.pumped += 1
+        with contextlib.suppress(BlockingIOError):
             os.read(self.read, 100)
-        except BlockingIOError:
-            return []
         events, self.events = self.events, []
         return events
 
     def flush(self, now):
         self.flushed += 1
-        return False
+        if not self.swallowed:
+            return False
+        self.events += self.swallowed.pop(0)
+        return True
 
     def next_wakeup(self, now):
         return None
@@ -110,6 +119,24 @@ def test_a_wake_is_never_lost(running):
         if number % 7 == 0:
             owner.wait_for(lambda number=number: number in owner.done)
     owner.wait_for(lambda: owner.done == list(range(300)))
+
+
+def test_only_what_a_descriptor_or_a_send_tells_of_is_read(running):
+    connection, owner, loop = running
+    for number in range(3):
+        with owner.changed:
+            owner.left.append(number)
+        loop.wake()
+        owner.wait_for(lambda number=number: number in owner.done)
+    assert connection.pumped == 1  # there may have been something before the loop began
+    connection.arrive("seen")
+    owner.wait_for(lambda: owner.told == ["seen"])
+    assert connection.pumped == 2
+    connection.swallow("first")
+    connection.swallow("second")
+    loop.wake()
+    owner.wait_for(lambda: owner.told == ["seen", "first", "second"])
+    assert connection.pumped == 4
 
 
 def test_time_wakes_the_owner(running):

@@ -375,10 +375,12 @@ def test_more_peers_than_the_table_takes_are_refused_with_the_reason():
 
 def test_a_peer_that_takes_nothing_is_sent_away(monkeypatch):
     monkeypatch.setattr(sessions_module, "MAX_UNACKNOWLEDGED_MESSAGES", 3)
+    monkeypatch.setattr(sessions_module, "CONGESTED_BYTES", 0)
     wire = Wire()
     wire.connect()
     peer = wire.peer.identity.session_id
-    for _ in range(3):
+    assert wire.table.send(peer, m.Notice("a", "")) == [Congested(peer)]
+    for _ in range(2):
         assert wire.table.send(peer, m.Notice("a", "")) == []
 
     assert wire.table.send(peer, m.Notice("a", "")) == [PeerLeft(peer, "it does not take what it is sent")]

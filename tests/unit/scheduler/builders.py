@@ -20,7 +20,7 @@ from scaler_protocol.batch import (
     Encoding,
     Status,
     awaited_runs,
-    check_batch,
+    check_slice,
     column,
     numbers,
     pack_stored,
@@ -110,7 +110,7 @@ class Bench:
 
     def settle(self):
         self._carry_out(self.core.handle(c.Settle(), self.now))
-        self.state.check()
+        self.core.check(self.now)
 
     def advance(self, seconds):
         """Let time pass, with a settle whenever the core wants one."""
@@ -379,7 +379,7 @@ class FakeWorker(FakePeer):
 
     def on_message(self, message):
         if isinstance(message, m.AssignSlice):
-            check_batch(message, sum(numbers(U32, message.block_counts)))
+            check_slice(message)
             self.slices[message.slice_id] = [message, message.start, message.stop]
         elif isinstance(message, m.RecallSlices):
             self.recalls.append(message)

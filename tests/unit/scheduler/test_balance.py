@@ -32,6 +32,9 @@ class Scene:
     def donors(self, now=100.0):
         return [donor for donor, _ in self.balance.plans(now, self.lanes)]
 
+    def due(self):
+        return self.balance.next_wakeup(self.lanes)
+
 
 def test_each_idle_worker_has_one_donor_the_most_loaded_first():
     scene = Scene()
@@ -64,7 +67,7 @@ def test_some_give_nothing(state):
     scene.note(donor)
 
     assert scene.donors() == []
-    assert not scene.balance.is_wanted(scene.lanes)
+    assert scene.due() is None
 
 
 def test_little_work_is_not_worth_it_until_its_worker_is_stuck():
@@ -73,7 +76,7 @@ def test_little_work_is_not_worth_it_until_its_worker_is_stuck():
     scene.worker()
 
     assert scene.donors(100.0) == []
-    assert scene.balance.is_wanted(scene.lanes)
+    assert scene.due() == 100.0 + STUCK_SECONDS
     assert scene.donors(100.0 + 2 * STUCK_SECONDS) == [donor]
 
 
@@ -84,7 +87,7 @@ def test_nothing_is_taken_back_while_something_is_ready():
     scene.batch.lane.ready.add(scene.batch, 0, 1)
 
     assert scene.donors() == []
-    assert not scene.balance.is_wanted(scene.lanes)
+    assert scene.due() == 101.0
 
 
 def test_who_has_gone_neither_gives_nor_takes():
@@ -153,7 +156,7 @@ def test_at_the_end_of_a_period_the_most_loaded_gives_half_of_what_it_has_more()
     scene = Scene(period_seconds=5.0)
     heavy, _ = scene.worker(11, 1.1), scene.worker(1, 0.1)
     assert scene.donors(100.0) == []
-    assert scene.balance.next_wakeup() == 105.0
+    assert scene.due() == 105.0
     assert scene.donors(104.9) == []
 
     ((donor, limits),) = scene.balance.plans(105.0, scene.lanes)
@@ -180,10 +183,10 @@ def test_without_queued_tasks_nothing_is_looked_at():
     scene = Scene()
     donor = scene.worker(3, 0.3)
     scene.donors()
-    assert scene.balance.next_wakeup() is not None
+    assert scene.due() is not None
 
     donor.outstanding = 1
     scene.note(donor)
     scene.donors()
 
-    assert scene.balance.next_wakeup() is None
+    assert scene.due() is None

@@ -12,15 +12,19 @@ def worker(*, outstanding=0, load=0.0, queue_size=1000):
     return made
 
 
-def test_the_least_loaded_is_first():
-    light, heavy = worker(outstanding=3, load=0.01), worker(outstanding=3, load=0.02)
+def test_who_has_the_fewest_tasks_is_first_and_of_equal_ones_who_has_the_least_work():
+    long, light, heavy = (
+        worker(outstanding=1, load=5.0),
+        worker(outstanding=3, load=0.01),
+        worker(outstanding=3, load=0.02),
+    )
     hungry = HungryWorkers()
-    hungry.add(heavy)
-    hungry.add(light)
+    for one in (heavy, light, long):
+        hungry.add(one)
 
-    assert hungry.first() is light
-    hungry.set_aside()
-    assert hungry.first() is heavy
+    for expected in (long, light, heavy):
+        assert hungry.first() is expected
+        hungry.set_aside()
 
 
 def test_a_change_makes_older_entries_stale():

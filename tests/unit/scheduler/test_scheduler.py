@@ -96,7 +96,7 @@ def test_what_was_decided_before_an_error_is_still_sent(monkeypatch):
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.core._scaling, "settle", fail)
+        patch.setattr(bench.core._dispatch.holdings, "balance", fail)
         with pytest.raises(RuntimeError):
             bench.settle()
     assert worker.held == 0

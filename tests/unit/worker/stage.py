@@ -76,13 +76,10 @@ class FakeSender:
     woken: int = 0
     on_wake: object = None
 
-    def wake(self):
+    def hand_over(self):
         self.woken += 1
         if self.on_wake is not None:
             self.on_wake()
-
-    def wait_for_room(self):
-        pass
 
 
 @dataclass
@@ -104,7 +101,7 @@ class FakeStorage:
             raise ObjectStorageException(f"there is no object {key!r}")
         return memoryview(self.objects[key])
 
-    fetch_shared = fetch
+    fetch_shared = fetch_value = fetch
 
     def delete(self, keys):
         for key in keys:
@@ -177,6 +174,7 @@ class Conversation:
             self.stage.outcomes,
             self.stage.output,
             send=self.sent.append,
+            wake=lambda: None,
             unacknowledged_bytes=lambda: self.unacknowledged,
             heartbeat_seconds=1.0,
             death_timeout_seconds=30.0,

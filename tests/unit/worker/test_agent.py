@@ -201,7 +201,7 @@ def test_the_main_thread_waits_while_too_much_is_on_its_way(talk):
     assert not talk.agent._room.is_set()
     talk.unacknowledged = 0
     talk.turn()
-    talk.agent.wait_for_room()
+    talk.agent.hand_over()
 
 
 def test_what_it_does_not_understand_is_ignored(talk):

@@ -10,6 +10,7 @@ from scaler_adapter_native.server import run_workers
 from scaler_runtime.logging import setup_logging
 from scaler_runtime.program import ProgramError
 from scaler_runtime.zygote import Channel, Zygote
+from scaler_worker.processes import PRELOAD
 
 
 def run(config: FixedNativeWorkerAdapterConfig) -> int:
@@ -23,7 +24,8 @@ def run_child(arguments: tuple[FixedNativeWorkerAdapterConfig, int], channel: Ch
     Says `("ready",)` once all workers are registered, `("failed", one line)` if that cannot be.
     """
     config, parent_pid = arguments
-    zygote = Zygote((), fork=True)  # what this process has imported, its workers have
+    setup_logging(config.logging_config)  # before the fork, so that it need not be done in each worker
+    zygote = Zygote(PRELOAD, fork=True)  # what this process has imported, its workers have
     try:
         return run_fixed(config, zygote=zygote, parent_pid=parent_pid, announce=channel.say)
     except ProgramError:  # has been said

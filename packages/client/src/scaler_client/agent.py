@@ -18,6 +18,7 @@ from scaler_client import context
 from scaler_client.batches import Batch, Receiver
 from scaler_client.callbacks import CallbackThread
 from scaler_client.calls import FutureReceiver, OpenBatch, Terms
+from scaler_client.context import Home
 from scaler_client.core import ClientCore
 from scaler_client.door import Door, Left
 from scaler_client.exceptions import (
@@ -99,6 +100,7 @@ class Agent:
         self._waits = False  # for tasks of its own, as its home was told
         self._round_at = time.monotonic()
         self._awake_since = self._round_at
+        self._expiry_at: float | None = None  # no task expires before it, though maybe later; None: there was no task
         may_rest = is_inside and home is not None and object_storage_address is None and not stream_output
         self._line = line = line_for(LineTerms(address, self._beat_seconds, timeout_seconds, may_rest))
         self.client_id, self.identity = line.client_id, line.identity
@@ -260,10 +262,10 @@ class Agent:
         self._taken = self.door.take()
         while self._taken:
             self._bring(self._taken.popleft())
-        self._heed_output()
-        expiry = self.next_wakeup()
-        if expiry is not None and expiry <= now:
-            self._core.expire(self._heard_at, now, self._silence)
+        if self._output.has_begun:
+            self._heed_output()
+        if self._expiry_at is None or self._expiry_at <= now:
+            self._look_for_expired(now)
         self.objects.delete_released()
         for message in self._core.messages:
             self._connection.send(message)
@@ -274,13 +276,14 @@ class Agent:
             self.door.room.set()
         if self._clearing:
             self._finish_clearing()
-        self._note_waiting()
+        if self._home is not None:
+            self._note_waiting(self._home)
         if sys.flags.dev_mode:
             self._core.check()
 
     def next_wakeup(self) -> float | None:
-        """Return when the scheduler will have been silent for too long."""
-        return self._core.next_expiry(self._heard_at)
+        """Return when the scheduler may have been silent for too long."""
+        return self._expiry_at
 
     # ---- in the IO thread
 
@@ -294,11 +297,19 @@ class Agent:
         reason = "the client's IO thread ended by an error, see the log"
         self._end(reason, lambda: ClientCancelledException(reason))
 
-    def _note_waiting(self) -> None:
+    def _look_for_expired(self, now: float) -> None:
+        """End tasks that have waited for too long. The next is looked for when one of those here now may be due."""
+        expiry = self._core.next_expiry(self._heard_at)
+        if expiry is not None and expiry <= now:
+            self._core.expire(self._heard_at, now, self._silence)
+            expiry = self._core.next_expiry(self._heard_at)
+        self._expiry_at = expiry
+
+    def _note_waiting(self, home: Home) -> None:
         """Tell the worker's process around this client whether the task in it has unfinished tasks of its own."""
-        if self._home is not None and self._waits is self._core.is_idle:
+        if self._waits is self._core.is_idle:
             self._waits = not self._waits
-            self._home.note_waiting(1 if self._waits else -1)
+            home.note_waiting(1 if self._waits else -1)
 
     def _use_storage(self, announced: str) -> None:
         if self._told_storage is None:
@@ -306,10 +317,10 @@ class Agent:
 
     def _bring(self, left: Left) -> None:
         try:
-            if isinstance(left, Batch):
-                self._core.submit(left, self._round_at)
-            elif isinstance(left, OpenBatch):
+            if isinstance(left, OpenBatch):
                 self._submit_calls(left)
+            elif isinstance(left, Batch):
+                self._core.submit(left, self._round_at)
             else:
                 left()
         except Exception:  # noqa: BLE001 - one must not stop the others
@@ -391,7 +402,8 @@ class Agent:
         self._callbacks.close()
         for event in (self._answered, self._decided, self.door.room, *(ended for _, ended in self._clearing)):
             event.set()
-        self._note_waiting()
+        if self._home is not None:
+            self._note_waiting(self._home)
         self._line.leave(self, self.door.last_batch_id, in_order=in_order)
 
     def _leaves_nothing(self) -> bool:

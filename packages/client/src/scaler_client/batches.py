@@ -107,7 +107,7 @@ class Batch:
             timed=self.timed,
             capabilities=self.capabilities,
             stream_output=self.stream_output,
-            finished=column(U32, [edge for span in self.finished for edge in span]),
+            finished=column(U32, [edge for span in self.finished for edge in span]) if self.finished.size else b"",
         )
         if self.graph is not None:
             message.graph, message.graph_ready = self.graph.number, self.graph.ready

@@ -22,6 +22,8 @@ def complete(futures: Iterable[ScalerFuture], results: Iterable[object], profile
             future._result = result
             future._profile = profile
             future._state = FINISHED
+            if future._gates:
+                _open_gates(future)
     for future, result in watched:
         _finish(future, FINISHED, result, None, profile)
 
@@ -56,12 +58,21 @@ def _finish(
             else:
                 waiter.add_result(future)
         future._condition.notify_all()
+    with lock:
+        _open_gates(future)
     callbacks, future._done_callbacks = future._done_callbacks, []
     for callback in callbacks:
         if isinstance(callback, LoopWaker):
             callback(future)
         else:
             future._ticket.owner.run_callback(partial(callback, future))
+
+
+def _open_gates(future: ScalerFuture) -> None:
+    """Let go on who waits for the future, which has its end. Under the lock."""
+    for gate in future._gates:
+        gate.release()
+    future._gates = ()
 
 
 os.register_at_fork(after_in_child=lock._at_fork_reinit)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType, reportAttributeAccessIssue] - typeshed lacks it

@@ -5,7 +5,7 @@ No IO, no clock, no threads. What is to be sent collects in `messages`; outcomes
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -143,12 +143,13 @@ class ClientCore:
         batch = self._sent.get(results.batch_id)
         payload = memoryview(results.payload)
         position = 0
+        counts = numbers(U32, results.counts)
         columns = (
             numbers(U32, results.starts),
-            numbers(U32, results.counts),
+            counts,
             results.statuses,
             numbers(U32, results.sizes),
-            _profiles(results),
+            _profiles(results, counts),
         )
         is_early = False
         for start, count, status, size, profile in zip(*columns, strict=True):
@@ -163,10 +164,11 @@ class ClientCore:
             if start + count > batch.packed.count:
                 _log.warning("dropped results of tasks [%d, %d) of %d", start, start + count, batch.packed.count)
                 continue
+            finished_before = batch.finished.size
             fresh = batch.finished.add(start, start + count)
             if fresh:
                 self._deliver(batch, range(start, start + count), fresh, (status, run, profile))
-                self._unfinished_tasks -= sum(high - low for low, high in fresh)
+                self._unfinished_tasks -= batch.finished.size - finished_before
             else:
                 self._delete_stored(status, run)
         if batch is not None and is_early:
@@ -243,13 +245,15 @@ class ClientCore:
                 return
             before = batch.packed.inline_bytes
             message = batch.message()
-            self.waiting_bytes += batch.packed.inline_bytes - before
-            if batch.packed.waits is not None and not self._has_credit(batch):
+            size = batch.packed.inline_bytes
+            self.waiting_bytes += size - before
+            if size > before and not self._has_credit(batch):
                 return  # it takes more than before: results go along that it was to wait for
-            self._drop_waiting(batch)
+            del self._waiting[batch.batch_id]
+            self.waiting_bytes -= size
             self._sent[batch.batch_id] = batch
             self._unfinished_tasks += batch.unfinished
-            self._unfinished_bytes += batch.packed.inline_bytes
+            self._unfinished_bytes += size
             self._send(batch, message)
 
     def _take_back(self, batch: Batch) -> None:
@@ -398,16 +402,15 @@ class ClientCore:
         return max(batch.submitted_at, heard_at) + self._timeout_seconds
 
 
-def _profiles(results: m.TaskResults) -> Iterator[ProfileResult]:
+def _profiles(results: m.TaskResults, counts: Sequence[int]) -> Iterator[ProfileResult]:
     """Return what each task of every run took: equal parts."""
-    counts = numbers(U32, results.counts)
     columns = (
         numbers(F64, results.durations),
-        numbers(U64, results.memory) or repeat(0),
-        numbers(F64, results.cpu) or repeat(0.0),
+        numbers(U64, results.memory) if results.memory else repeat(0),
+        numbers(F64, results.cpu) if results.cpu else repeat(0.0),
     )
     runs = map(ProfileResult, *columns)
-    if all(count == 1 for count in counts):
+    if max(counts) == 1:
         return runs
     return (ProfileResult(took / count, memory, cpu / count) for count, (took, memory, cpu) in zip(counts, runs))  # noqa: B905 - both may be endless
 

@@ -17,7 +17,7 @@ class DefinedFunctions:
     def __init__(self) -> None:
         self._idle: dict[bytes, int] = {}  # function id -> bytes, least recently used first
         self._idle_bytes = 0
-        self._batches: Counter[bytes] = Counter()
+        self._batches: dict[bytes, int] = {}  # how many use each
         self._used_bytes = 0
 
     def __len__(self) -> int:
@@ -32,14 +32,15 @@ class DefinedFunctions:
     def use(self, function: Function) -> bool:
         """Count a batch of the function; true if it must be defined first."""
         function_id = function.function_id
-        new = function_id not in self._batches
-        if new and function_id in self._idle:
-            self._idle_bytes -= self._idle.pop(function_id)
-            new = False
-        if function_id not in self._batches:
-            self._used_bytes += len(function.payload)
-        self._batches[function_id] += 1
-        return new
+        if function_id in self._batches:
+            self._batches[function_id] += 1
+            return False
+        self._batches[function_id] = 1
+        self._used_bytes += len(function.payload)
+        if function_id not in self._idle:
+            return True
+        self._idle_bytes -= self._idle.pop(function_id)
+        return False
 
     def release(self, function: Function) -> list[bytes]:
         """A batch of the function is over; return the ids of functions to be forgotten now."""
@@ -48,9 +49,10 @@ class DefinedFunctions:
         if self._batches[function_id]:
             return []
         del self._batches[function_id]
-        self._used_bytes -= len(function.payload)
-        self._idle[function_id] = len(function.payload)
-        self._idle_bytes += len(function.payload)
+        size = len(function.payload)
+        self._used_bytes -= size
+        self._idle[function_id] = size
+        self._idle_bytes += size
         forgotten: list[bytes] = []
         while len(self._idle) > MAX_IDLE or self._idle_bytes > MAX_IDLE_BYTES:
             oldest = next(iter(self._idle))

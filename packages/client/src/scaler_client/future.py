@@ -71,6 +71,7 @@ class ScalerFuture(Future[Any]):
     _exception: BaseException | None = None
     _done_callbacks: list[Callable[["ScalerFuture"], object]]
     _profile: ProfileResult = NO_PROFILE
+    _gates: tuple[threading.Lock, ...] = ()  # held by threads that wait here; whoever ends the future releases them
     watched = False
     """Whether somebody has looked into it."""
 
@@ -207,9 +208,19 @@ class ScalerFuture(Future[Any]):
             raise CancelledError
 
     def _wait(self, timeout: float | None) -> None:
-        with self._condition:
-            if self._state == RUNNING and not self._condition.wait_for(self.done, timeout):
-                raise TimeoutError
+        gate = threading.Lock()
+        gate.acquire()
+        with lock:
+            if self._state != RUNNING:
+                return
+            self._gates = (*self._gates, gate)
+        if timeout is None:
+            gate.acquire()
+        elif not gate.acquire(timeout=max(0.0, timeout)):
+            with lock:
+                self._gates = tuple(other for other in self._gates if other is not gate)
+                if self._state == RUNNING:
+                    raise TimeoutError
 
 
 class LoopWaker:

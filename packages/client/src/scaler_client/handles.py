@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from scaler_object_storage.values import Pieces
+
 
 class Keeper(Protocol):
     """What a handle needs of its client's objects."""
@@ -12,6 +14,10 @@ class Keeper(Protocol):
 
     def fetch(self, key: bytes) -> memoryview:
         """Return the bytes of an object; waits for them. Raises `ObjectStorageException` and `ClientQuitException`."""
+        ...
+
+    def fetch_value(self, key: bytes) -> memoryview | Pieces:
+        """Do the same for a value that the default serializer has pickled, for `load_value`."""
         ...
 
     def try_fetch(self, key: bytes) -> memoryview | None:
@@ -33,6 +39,10 @@ class Handle:
     def fetch(self) -> memoryview:
         """Return the bytes of the object: see `Keeper`. They stay valid when the object is deleted."""
         return self._keeper.fetch(self.key)
+
+    def fetch_value(self) -> memoryview | Pieces:
+        """Return the object, which holds a value: see `Keeper`."""
+        return self._keeper.fetch_value(self.key)
 
     def try_fetch(self) -> memoryview | None:
         """Return them if that needs no waiting, else None."""

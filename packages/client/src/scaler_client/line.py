@@ -126,14 +126,16 @@ class Line:
         if user is None:
             self._early.append(event)
         else:
-            self._bring_early(user, now)
+            if self._early:
+                self._bring_early(user, now)
             user.on_event(event, now)
 
     def on_wake(self, now: float) -> None:
         """See `PeerOwner`."""
         user = self._user
         if user is not None:
-            self._bring_early(user, now)
+            if self._early:
+                self._bring_early(user, now)
             user.on_wake(now)
         elif self._early or now >= self._rests_until:
             self._end_rest(now)

@@ -8,9 +8,18 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from scaler_client.serializer import PROTOCOL, Buffer, Serializer, dump_call, load_call, load_result, load_values
+from scaler_client.serializer import (
+    PROTOCOL,
+    Buffer,
+    Serializer,
+    dump_call,
+    is_default,
+    load_call,
+    load_result,
+    load_values,
+)
 from scaler_client.stored import load_stored
-from scaler_object_storage.values import load_value
+from scaler_object_storage.values import Pieces, load_value
 from scaler_protocol.batch import Status, unpack_stored
 
 Place = int | str
@@ -22,6 +31,10 @@ class Source(Protocol):
 
     def fetch(self, key: bytes) -> memoryview:
         """Return the bytes of an object that is needed once."""
+        ...
+
+    def fetch_value(self, key: bytes) -> memoryview | Pieces:
+        """Do the same for a value that the default serializer has pickled."""
         ...
 
     def fetch_shared(self, key: bytes) -> memoryview:
@@ -112,7 +125,8 @@ def load_linked(
     if linked.call is not None:
         args, kwargs = load_call(linked.call, serializer, skipped)
     elif linked.stored is not None:
-        args, kwargs = load_stored_call(source.fetch(linked.stored), serializer, skipped)
+        stored = source.fetch_value(linked.stored) if is_default(serializer) else source.fetch(linked.stored)
+        args, kwargs = load_stored_call(stored, serializer, skipped)
     else:
         raise ValueError("a linked call without arguments")
     if not linked.links:
@@ -129,10 +143,12 @@ def load_linked(
 
 
 def load_stored_call(
-    view: memoryview, serializer: Serializer, skipped: frozenset[Place] = frozenset()
+    stored: memoryview | Pieces, serializer: Serializer, skipped: frozenset[Place] = frozenset()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments that `dump_call_apart` made parts of."""
-    return load_call(view, serializer, skipped, load=load_value)
+    if isinstance(stored, Pieces) or is_default(serializer):
+        return load_value(stored)
+    return load_call(stored, serializer, skipped)
 
 
 class _Results:

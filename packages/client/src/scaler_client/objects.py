@@ -14,7 +14,7 @@ from scaler_client.handles import Handle
 from scaler_client.object_reference import ObjectReference
 from scaler_object_storage.connector import ObjectStorageConnector
 from scaler_object_storage.errors import ObjectStorageClosed, ObjectStorageError, ObjectStorageUnreachable
-from scaler_object_storage.values import Parts
+from scaler_object_storage.values import Parts, Pieces
 from scaler_protocol.addresses import Address
 from scaler_protocol.identifiers import new_id
 
@@ -106,6 +106,13 @@ class Objects:
         """See `Keeper`."""
         try:
             return self._open_connector().get(key, wait=False)
+        except ObjectStorageError as error:
+            raise self._translated(error) from error
+
+    def fetch_value(self, key: bytes) -> memoryview | Pieces:
+        """See `Keeper`."""
+        try:
+            return self._open_connector().get_value(key, wait=False)
         except ObjectStorageError as error:
             raise self._translated(error) from error
 

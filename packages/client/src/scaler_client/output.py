@@ -33,11 +33,14 @@ class Output:
         self._is_slow = False
         self._taken = 0  # bytes that were put
         self._written = 0  # of these
+        self.has_begun = False
+        """Whether anything was ever put; before that nothing is due, or slow."""
         self._delayed: deque[tuple[int, TaskResults]] = deque()  # each with what had been put before
         self._awaited: int | None = None  # what is to be written before the first of them
 
     def put(self, data: bytes, *, is_error: bool) -> None:
         """Have something written, after everything that was put before."""
+        self.has_begun = True
         self._taken += len(data)
         self._chunks.append((is_error, data))
         if self._thread is None:
@@ -47,7 +50,7 @@ class Output:
 
     def delays(self, results: TaskResults) -> bool:
         """Whether outcomes have to wait, in which case `due` gives them out. Word of cancelled tasks never does."""
-        if set(results.statuses) == _CANCELLED or (self._written >= self._taken and not self._delayed):
+        if (self._written >= self._taken and not self._delayed) or set(results.statuses) == _CANCELLED:
             return False
         self._delayed.append((self._taken, results))
         return True

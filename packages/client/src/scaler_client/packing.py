@@ -107,7 +107,7 @@ class Packer:
     def close(self) -> Packed:
         """Return what was collected, and let go of it."""
         calls, self._calls = self._calls, []
-        if any(call.sources for call in calls):
+        if calls and any(call.sources for call in calls):
             return Packed(self.count, self.encoding, b"", b"", b"", self._stored_bytes, waits=Waits(calls))
         sizes = array(U32, map(len, self._blocks))
         return Packed(
@@ -117,7 +117,7 @@ class Packer:
             sizes.tobytes(),
             b"".join(self._blocks),
             self._stored_bytes,
-            tuple(handle for call in calls for handle in call.handles),
+            tuple(handle for call in calls for handle in call.handles) if calls else (),
         )
 
     def _put(self, block: bytes, count: int) -> None:

@@ -121,14 +121,11 @@ def dump_call(
 
 
 def load_call(
-    block: Buffer,
-    serializer: Serializer,
-    skipped: frozenset[int | str] = frozenset(),
-    load: Callable[[Any], Any] = pickle.loads,
+    block: Buffer, serializer: Serializer, skipped: frozenset[int | str] = frozenset()
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what `dump_call` was given; `load` restores the default serializer's bytes."""
+    """Return what `dump_call` was given."""
     if is_default(serializer):
-        return load(block)
+        return pickle.loads(block)
     args, kwargs = pickle.loads(block)
     return (
         tuple(None if n in skipped else serializer.deserialize(arg) for n, arg in enumerate(args)),

@@ -27,8 +27,13 @@ class Spans:
 
     def add(self, start: int, stop: int) -> list[Span]:
         """Add [start, stop) and return those parts of it that were not in the set."""
-        if self._stops and self._stops[-1] == start:  # the usual case: each after the one before
+        if self._stops and self._stops[-1] == start:  # the usual case: each right after the one before
             self._stops[-1] = stop
+            self.size += stop - start
+            return [(start, stop)]
+        if not self._stops or self._stops[-1] < start:
+            self._starts.append(start)
+            self._stops.append(stop)
             self.size += stop - start
             return [(start, stop)]
         low, high = bisect_left(self._stops, start), bisect_right(self._starts, stop)

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from scaler_client.serializer import PROTOCOL, Buffer, DefaultSerializer, Serializer, dump_call, is_default
-from scaler_object_storage.values import Parts, dump_parts, load_value
+from scaler_object_storage.values import Parts, Pieces, dump_parts, load_value
 from scaler_protocol.batch import STORED_BYTES
 
 _LOOKED_THROUGH = 16
@@ -27,7 +27,7 @@ def dump_apart(value: object, serializer: Serializer) -> bytes | Parts:
     The parts refer to the value: store them before it changes. Raises whatever pickling raises.
     """
     if is_default(serializer):
-        return _dump(value, _bulk((value,)))
+        return _dump(value, _bulk((value,)), _apart(value))
     payload = serializer.serialize(value)
     return payload if len(payload) < STORED_BYTES else Parts.of(payload)
 
@@ -37,7 +37,11 @@ def dump_call_apart(
 ) -> bytes | Parts:
     """Pickle the arguments of one call likewise; `skipped` as for `dump_call`."""
     if type(serializer) is DefaultSerializer:
-        return _dump((args, kwargs), _bulk((*args, *kwargs.values()) if kwargs else args))
+        bulk = _bulk((*args, *kwargs.values()) if kwargs else args)
+        if not bulk:
+            return _dump((args, kwargs))
+        apart = tuple(map(_apart, args)), {name: _apart(value) for name, value in kwargs.items()}
+        return _dump((args, kwargs), bulk, apart)
     payload = dump_call(args, kwargs, serializer, skipped)
     return payload if len(payload) < STORED_BYTES else Parts.of(payload)
 
@@ -50,12 +54,15 @@ def whole_parts(value: object, serializer: Serializer) -> Parts:
     return dump_parts([dumped], ()) if is_default(serializer) else Parts.of(dumped)
 
 
-def load_stored(view: memoryview, serializer: Serializer) -> Any:
-    """Return the value of an object. Raises whatever restoring it raises."""
-    return load_value(view) if is_default(serializer) else serializer.deserialize(view)
+def load_stored(stored: memoryview | Pieces, serializer: Serializer) -> Any:
+    """Return the value of an object; the default serializer's may come in pieces. Raises what restoring it raises."""
+    if isinstance(stored, Pieces) or is_default(serializer):
+        return load_value(stored)
+    return serializer.deserialize(stored)
 
 
-def _dump(value: object, bulk: Sequence[Buffer]) -> bytes | Parts:
+def _dump(value: object, bulk: Sequence[Buffer] = (), apart: object = None) -> bytes | Parts:
+    """`apart`: the same with the large `bytes` at its top to be kept apart, so that they can be read by themselves."""
     if cloudpickle.list_registry_pickle_by_value():
         return _dump_by_value(value)
     buffers: list[memoryview] = []
@@ -63,8 +70,9 @@ def _dump(value: object, bulk: Sequence[Buffer]) -> bytes | Parts:
     try:
         if bulk:
             stream = _Pieces()
-            pickle.Pickler(stream, PROTOCOL, buffer_callback=keeps_in_stream).dump(value)
             own = {id(item) for item in bulk}
+            pickled = apart if len(own) == len(bulk) else value  # what occurs twice would be written twice
+            pickle.Pickler(stream, PROTOCOL, buffer_callback=keeps_in_stream).dump(pickled)
             if not any(_MAIN in bytes(piece) for piece in stream.pieces if id(piece) not in own):
                 return dump_parts(stream.pieces, buffers)
         else:
@@ -89,6 +97,10 @@ def _keeps_in_stream(apart: list[memoryview], buffer: pickle.PickleBuffer) -> bo
         return True
     apart.append(raw)
     return False
+
+
+def _apart(value: object) -> object:
+    return pickle.PickleBuffer(value) if type(value) is bytes and len(value) >= STORED_BYTES else value
 
 
 def _bulk(values: Iterable[Any]) -> Sequence[Buffer]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from scaler_client.exceptions import DeserializeObjectError
 from scaler_client.handles import Handle
-from scaler_client.serializer import Serializer
+from scaler_client.serializer import Serializer, is_default
 from scaler_client.stored import load_stored
+from scaler_object_storage.values import Pieces
 
 
 class StoredResult:
@@ -20,12 +21,12 @@ class StoredResult:
 
     def restore(self) -> Any:
         """Return the value. Raises `ObjectStorageException`, `ClientQuitException` and `DeserializeObjectError`."""
-        return self.load(self.handle.fetch())
+        return self.load(self.handle.fetch_value() if is_default(self._serializer) else self.handle.fetch())
 
-    def load(self, view: memoryview) -> Any:
-        """Return the value that these bytes of the object are; `DeserializeObjectError` if that is not possible."""
+    def load(self, stored: memoryview | Pieces) -> Any:
+        """Return the value that the object holds; `DeserializeObjectError` if that is not possible."""
         try:
-            return load_stored(view, self._serializer)
+            return load_stored(stored, self._serializer)
         except Exception:  # noqa: BLE001 - whatever the result's own methods raise, or a module that is missing here
             text = f"the result cannot be restored in the client:\n\n{traceback.format_exc()}"
         raise DeserializeObjectError(text)

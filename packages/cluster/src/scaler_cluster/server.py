@@ -8,9 +8,11 @@ from scaler_adapter_fixed_native.server import run_fixed
 from scaler_cluster.config import ClusterConfig
 from scaler_protocol.identifiers import short_host_name
 from scaler_runtime.config import ConfigError
+from scaler_runtime.logging import setup_logging
 from scaler_runtime.options import WorkerAdapterConfig
 from scaler_runtime.program import ProgramError
 from scaler_runtime.zygote import Channel, Zygote
+from scaler_worker.processes import PRELOAD
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +28,10 @@ def run_child(arguments: tuple[ClusterConfig, int], channel: Channel) -> int:
     Says `("ready",)` once all workers are registered, `("failed", one line)` if that cannot be.
     """
     config, parent_pid = arguments
-    # This process has one thread yet and everything imported: workers that are forked from here start at once.
-    zygote = Zygote((), fork=True)
     try:
+        setup_logging(config.logging_config)  # before the fork, so that it need not be done in each worker
+        # This process has one thread yet and everything imported: workers that are forked from here start at once.
+        zygote = Zygote(PRELOAD, fork=True)
         return _run(config, zygote=zygote, parent_pid=parent_pid, announce=channel.say)
     except ProgramError as error:  # has been said
         _log.error("%s", error)

@@ -101,9 +101,9 @@ def numbers(code: NumberCode, data: bytes) -> "memoryview[Any]":
         raise ProtocolError(f"a column of {len(data)} bytes is no array of {code!r}") from error
 
 
-def offsets(sizes: Sequence[int]) -> list[int]:
-    """Return where each block starts, and the end of the last: one more number than `sizes`."""
-    return list(accumulate(sizes, initial=0))
+def offsets(sizes: Sequence[int], first: int = 0) -> list[int]:
+    """Return where each block starts, from `first` on, and the end of the last: one more number than `sizes`."""
+    return list(accumulate(sizes, initial=first))
 
 
 def covering(starts: Sequence[int], start: int, stop: int) -> tuple[int, int]:
@@ -158,39 +158,71 @@ def split_died_text(text: str) -> tuple[str, str]:
     return f"{how}\n{rest[:end]}", rest[end:]
 
 
-def check_batch(batch: SubmitBatch | AssignSlice, count: int) -> None:
-    """Raise `ProtocolError` unless the blocks hold exactly `count` tasks and exactly the payload."""
-    counts, sizes = numbers(U32, batch.block_counts), numbers(U32, batch.block_sizes)
-    if count < 1 or len(counts) != len(sizes) or not all(counts) or sum(counts) != count:
-        raise ProtocolError(f"{len(counts)} blocks with {sum(counts)} tasks in a batch of {count}")
-    blocks_size = len(batch.payload) - (
-        sum(numbers(U32, batch.dependency_sizes)) if isinstance(batch, AssignSlice) else 0
-    )
-    if sum(sizes) != blocks_size:
-        raise ProtocolError(f"blocks of {sum(sizes)} bytes in a payload of {blocks_size}")
-    if batch.encoding not in _ENCODINGS or (batch.encoding in SINGLE and len(counts) != count):
-        raise ProtocolError(f"encoding {batch.encoding} with {len(counts)} blocks for {count} tasks")
+def check_batch(batch: SubmitBatch) -> None:
+    """Raise `ProtocolError` unless the blocks hold exactly the batch's tasks and exactly the payload."""
+    count = _checked_blocks(batch, len(batch.payload))
+    if count != batch.count:
+        raise ProtocolError(f"blocks with {count} tasks in a batch of {batch.count}")
+    if batch.finished:
+        _check_finished(batch)
     if batch.dependency_counts:
-        _check_dependencies(batch, count)
-    elif batch.dependency_batches if isinstance(batch, SubmitBatch) else batch.dependency_sizes:
+        _check_dependencies(batch, batch.count)
+    elif batch.dependency_batches:
+        raise ProtocolError("dependencies of no task")
+
+
+def check_slice(assigned: AssignSlice) -> None:
+    """Raise `ProtocolError` unless the blocks hold the tasks of the slice, and the payload them and what they need."""
+    awaited_size = sum(numbers(U32, assigned.dependency_sizes)) if assigned.dependency_sizes else 0
+    count = _checked_blocks(assigned, len(assigned.payload) - awaited_size)
+    if not assigned.first <= assigned.start < assigned.stop <= assigned.first + count:
+        raise ProtocolError(f"slice [{assigned.start}, {assigned.stop}) outside its blocks")
+    if assigned.dependency_counts:
+        _check_dependencies(assigned, count)
+    elif assigned.dependency_sizes:
         raise ProtocolError("dependencies of no task")
 
 
 def check_results(results: TaskResults) -> None:
     """Raise `ProtocolError` unless all columns have one length and the runs fill the payload."""
-    starts, counts = numbers(U32, results.starts), numbers(U32, results.counts)
-    sizes, durations = numbers(U32, results.sizes), numbers(F64, results.durations)
-    lengths = {len(starts), len(counts), len(sizes), len(durations), len(results.statuses)}
-    lengths |= {len(numbers(U64, results.memory)), len(numbers(F64, results.cpu))} - {0}
-    if len(lengths) != 1 or not counts or not all(counts):
-        raise ProtocolError(f"result columns of lengths {sorted(lengths)}")
-    if sum(sizes) != len(results.payload):
-        raise ProtocolError(f"runs of {sum(sizes)} bytes in a payload of {len(results.payload)}")
-    if max(results.statuses) > max(Status):
-        raise ProtocolError(f"result status {max(results.statuses)}")
-    for status, n in zip(results.statuses, counts, strict=True):
-        if n > 1 and status in {Status.VALUE, Status.STORED}:
+    statuses = results.statuses
+    narrow, wide = 4 * len(statuses), 8 * len(statuses)  # bytes of a column of U32, and of U64 or F64
+    if (
+        not len(results.starts) == len(results.counts) == len(results.sizes) == narrow
+        or len(results.durations) != wide
+        or (results.memory and len(results.memory) != wide)
+        or (results.cpu and len(results.cpu) != wide)
+    ):
+        raise ProtocolError(f"result columns that do not fit {len(statuses)} statuses")
+    counts, size = numbers(U32, results.counts), sum(numbers(U32, results.sizes))
+    if not statuses or not all(counts):
+        raise ProtocolError(f"{len(statuses)} runs of results, one of them of no task")
+    if size != len(results.payload):
+        raise ProtocolError(f"runs of {size} bytes in a payload of {len(results.payload)}")
+    if max(statuses) > _LAST_STATUS:
+        raise ProtocolError(f"result status {max(statuses)}")
+    for status, n in zip(statuses, counts, strict=True):
+        if n > 1 and status in _ALONE:
             raise ProtocolError(f"one result for {n} tasks")
+
+
+def _checked_blocks(batch: SubmitBatch | AssignSlice, size: int) -> int:
+    """Return how many tasks the blocks hold; `ProtocolError` if they are not sound, or not of `size` bytes."""
+    counts, blocks_size = numbers(U32, batch.block_counts), sum(numbers(U32, batch.block_sizes))
+    tasks = sum(counts)
+    if not tasks or not all(counts) or len(batch.block_counts) != len(batch.block_sizes):
+        raise ProtocolError(f"{len(counts)} blocks with {tasks} tasks")
+    if blocks_size != size:
+        raise ProtocolError(f"blocks of {blocks_size} bytes in a payload of {size}")
+    if batch.encoding not in _ENCODINGS or (batch.encoding in SINGLE and len(counts) != tasks):
+        raise ProtocolError(f"encoding {batch.encoding} with {len(counts)} blocks for {tasks} tasks")
+    return tasks
+
+
+def _check_finished(batch: SubmitBatch) -> None:
+    edges = numbers(U32, batch.finished)
+    if len(edges) % 2 or any(low > high for low, high in pairwise((0, *edges, batch.count))):
+        raise ProtocolError(f"finished tasks {list(edges)} of a batch of {batch.count}")
 
 
 def _check_dependencies(batch: SubmitBatch | AssignSlice, count: int) -> None:
@@ -239,3 +271,6 @@ RESULTS = frozenset((Status.VALUE, Status.VALUES, Status.STORED))
 _SIZE = struct.Struct("<Q")
 _TAIL = "stderr_tail="
 _ENCODINGS = frozenset(Encoding)
+
+_LAST_STATUS = int(max(Status))
+_ALONE = frozenset((Status.VALUE, Status.STORED))  # a run is one task

@@ -4,10 +4,11 @@ pycapnp's `_get_by_field` and `_set_by_field` are two to four times faster than 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from itertools import accumulate, chain, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -15,7 +16,7 @@ import capnp
 
 from scaler_protocol import messages as m
 from scaler_protocol import storage_messages as sm
-from scaler_protocol.batch import U32, check_batch, check_results, column, numbers
+from scaler_protocol.batch import U32, check_batch, check_results, check_slice, column, numbers
 from scaler_protocol.errors import ProtocolError
 from scaler_protocol.monitor_messages import MonitorReport
 
@@ -73,7 +74,16 @@ def decode_monitor(frame: bytes) -> MonitorReport:
     return report
 
 
-_CAPNP_ERRORS = (capnp.KjException, ValueError, RuntimeError, UnicodeDecodeError, SystemError, TypeError, OverflowError)
+_CAPNP_ERRORS = (
+    capnp.KjException,
+    ValueError,
+    RuntimeError,
+    UnicodeDecodeError,
+    SystemError,
+    TypeError,
+    OverflowError,
+    StopIteration,  # pycapnp's word for what ends before its time, where the error's text has EOF in it
+)
 # what random, truncated and bit-flipped bytes were seen to raise while being read
 
 Encode = Callable[[Any, Any], None]  # (builder, value)
@@ -108,9 +118,9 @@ class _Packets(Generic[PacketT]):
             bodies = builder.init("bodies", len(packet.messages))
             for index, message in enumerate(packet.messages):
                 kind = self._kind_of[type(message)]
-                kind.write(bodies[index].init(kind.name), message)
-                if kind.has_payload:
-                    payload = cast("Any", message).payload
+                kind.write(bodies[index]._init_by_field(kind.field), message)
+                if kind.payload_of is not None:
+                    payload = kind.payload_of(message)
                     frames.append(payload)
                     is_split |= len(payload) > PART_BYTES
             if is_split and self._frame_counts is not None:
@@ -125,36 +135,35 @@ class _Packets(Generic[PacketT]):
     def decode(self, frames: Sequence[bytes]) -> PacketT:
         if not frames:
             raise ProtocolError("a message without frames")
-        payloads = iter(frames[1:])
-
-        def take(reader: Any) -> PacketT:
-            nonlocal payloads
-            counts = b"" if self._frame_counts is None else reader._get_by_field(self._frame_counts)
-            if counts:
-                payloads = _joined(frames, numbers(U32, counts))
-            return self._record(
-                *[reader._get_by_field(field) for _, field in self._numbers],
-                [self._read_body(body, payloads) for body in _bounded(reader._get_by_field(self._bodies), MAX_BODIES)],
-            )
-
-        packet = _read(self._struct, frames[0], take)
-        if next(payloads, None) is not None:
-            raise ProtocolError("more payload frames than messages that own one")
+        packet = _read(self._struct, frames[0], self._take, frames)
         for message in packet.messages:
             check = _CHECKS.get(type(message))
             if check is not None:
                 check(message)
         return packet
 
-    def _read_body(self, body: Any, payloads: Iterable[bytes]) -> Any:
+    def _take(self, reader: Any, frames: Sequence[bytes]) -> PacketT:
+        take: Decode = reader._get_by_field
+        counts = b"" if self._frame_counts is None else take(self._frame_counts)
+        payloads = _joined(frames, numbers(U32, counts)) if counts else iter(frames[1:])
+        bodies = _bounded(take(self._bodies), MAX_BODIES)
+        packet = self._record(
+            *[take(field) for _, field in self._numbers],
+            [self._read_body(body, payloads) for body in bodies],
+        )
+        if next(payloads, None) is not None:
+            raise ProtocolError("more payload frames than messages that own one")
+        return packet
+
+    def _read_body(self, body: Any, payloads: Iterator[bytes]) -> Any:
         kind = self._kind_named[body._which_str()]
         reader = body._get_by_field(kind.field)
-        if not kind.has_payload:
+        if kind.payload_of is None:
             return kind.read(reader)
-        payload = next(iter(payloads), None)
+        payload = next(payloads, None)
         if payload is None:
             raise ProtocolError(f"{kind.name} without its payload frame")
-        return kind.read(reader, payload=payload)
+        return kind.read(reader, payload)
 
 
 def _parts(payload: bytes) -> list[bytes]:
@@ -189,14 +198,16 @@ class _Single(Generic[RecordT]):
         return _read(self._struct, frame, self._columns.read)
 
 
-def _read(struct: Any, frame: bytes, take: Callable[[Any], RecordT]) -> RecordT:
-    """Return what `take` makes of a message; `ProtocolError` if it is none."""
-    if len(frame) > MAX_PACKET_BYTES or len(frame) % 8:
-        raise ProtocolError(f"a message of {len(frame)} bytes")
+def _read(struct: Any, frame: bytes, take: Callable[..., RecordT], *arguments: Any) -> RecordT:
+    """Return what `take` makes of a message, and of the arguments; `ProtocolError` if it is none."""
+    size = len(frame)
+    if not 0 < size <= MAX_PACKET_BYTES or size % 8:
+        raise ProtocolError(f"a message of {size} bytes")
     try:
+        # Not `from_bytes`: its context manager takes longer than the rest.
         # Every access counts again, and some fields are read twice.
-        with struct.from_bytes(frame, traversal_limit_in_words=2 * (len(frame) // 8) + 1024) as reader:
-            return take(reader)
+        reader = next(struct.read_multiple_bytes(frame, traversal_limit_in_words=2 * (size // 8) + 1024))
+        return take(reader, *arguments)
     except ProtocolError:
         raise
     except _CAPNP_ERRORS as error:
@@ -209,7 +220,8 @@ class _Kind:
     def __init__(self, record: type[Any], field: Any) -> None:
         self.name: str = field.proto.name
         self.field = field
-        self.has_payload = any(f.name == "payload" for f in fields(record))
+        has_payload = any(f.name == "payload" for f in fields(record))
+        self.payload_of: Callable[[Any], bytes] | None = attrgetter("payload") if has_payload else None
         columns = _Columns(record, field.schema)
         self.write = columns.write
         self.read = columns.read
@@ -246,8 +258,8 @@ class _Columns:
                 put_list(builder, value)
 
     def read(self, reader: Any, payload: bytes = b"") -> Any:
-        take = reader._get_by_field
-        values = [take(field) for field in self._fields]
+        take: Decode = reader._get_by_field
+        values = list(map(take, self._fields))
         if self._payload is not None:
             values.insert(self._payload, payload)
         for place, take_list in self._places:
@@ -311,24 +323,9 @@ def _camel(name: str) -> str:
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
 
 
-def _check_submit(batch: m.SubmitBatch) -> None:
-    check_batch(batch, batch.count)
-    edges = numbers("I", batch.finished)
-    bounded = [0, *edges, batch.count]
-    if len(edges) % 2 or any(low > high for low, high in pairwise(bounded)):
-        raise ProtocolError(f"finished tasks {list(edges)} of a batch of {batch.count}")
-
-
 def _check_cancel(cancel: m.CancelTasks) -> None:
     if len(numbers("I", cancel.starts)) != len(numbers("I", cancel.counts)):
         raise ProtocolError("cancelled runs of two lengths")
-
-
-def _check_assign(assign: m.AssignSlice) -> None:
-    blocks = numbers("I", assign.block_counts)
-    if not assign.first <= assign.start < assign.stop <= assign.first + sum(blocks):
-        raise ProtocolError(f"slice [{assign.start}, {assign.stop}) outside its blocks")
-    check_batch(assign, sum(blocks))
 
 
 def _check_limits(limits: m.RecallSlices | m.SlicesReturned) -> None:
@@ -368,8 +365,8 @@ def _check_name(name: bytes) -> None:
 
 _CHECKS: dict[type[Any], Callable[[Any], None]] = {
     m.Register: _check_register,
-    m.SubmitBatch: _check_submit,
-    m.AssignSlice: _check_assign,
+    m.SubmitBatch: check_batch,
+    m.AssignSlice: check_slice,
     m.CancelTasks: _check_cancel,
     m.TaskResults: check_results,
     m.RecallSlices: _check_limits,

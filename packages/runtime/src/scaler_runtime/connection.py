@@ -103,12 +103,14 @@ class Connection:
             if self._beaten_at is None and self.session.is_up:
                 self._beaten_at = now
         self._blocked = False
+        has_sent = False
         for packet in self.session.packets():
+            has_sent = True
             if self._socket.send(codec.encode(packet)) is not SendResult.SENT:
                 self.session.unsend(packet)
                 self._blocked = True
                 break
-        return self._socket.has_input()
+        return has_sent and self._socket.has_input()
 
     def next_wakeup(self, now: float) -> float | None:
         """Return when `flush` is wanted at the latest."""

@@ -14,11 +14,15 @@ ACKNOWLEDGE_BYTES = 256 << 10
 ACKNOWLEDGE_MESSAGES = 32
 _MESSAGE_BYTES = 256  # what a message takes beside its payload, roughly
 
+_Kept = tuple[Message, int]
+"""A message and about how many bytes it takes."""
+
 
 class Link:
     """One end. `unacknowledged_bytes` is what is kept for the peer, sent or not."""
 
     __slots__ = (
+        "_acknowledged",
         "_flight",
         "_outbox",
         "_owed_bytes",
@@ -29,9 +33,10 @@ class Link:
     )
 
     def __init__(self) -> None:
-        self._flight: deque[Message] = deque()  # sent; the last one has number _sent
-        self._outbox: deque[Message] = deque()  # to be sent
-        self._sent = 0
+        self._flight: deque[_Kept] = deque()  # sent and not acknowledged
+        self._outbox: deque[_Kept] = deque()  # to be sent
+        self._sent = 0  # number of the last one that is
+        self._acknowledged = 0  # number of the last one that the peer has
         self.received = 0
         self.unacknowledged_bytes = 0
         self._owed_messages = 0  # received since the last acknowledgement left
@@ -46,8 +51,9 @@ class Link:
 
     def put(self, message: Message) -> None:
         """Queue a message."""
-        self._outbox.append(message)
-        self.unacknowledged_bytes += size_of(message)
+        size = size_of(message)
+        self._outbox.append((message, size))
+        self.unacknowledged_bytes += size
 
     @property
     def unacknowledged_messages(self) -> int:
@@ -56,7 +62,7 @@ class Link:
 
     def unacknowledged(self) -> list[Message]:
         """Return what is kept for the peer, in order."""
-        return [*self._flight, *self._outbox]
+        return [message for message, _ in (*self._flight, *self._outbox)]
 
     @property
     def has_unsent(self) -> bool:
@@ -70,17 +76,19 @@ class Link:
 
     def next_packet(self) -> Packet | None:
         """Return the next messages, about PACKET_BYTES of them, or None if none wait."""
-        if not self._outbox:
-            return None
         messages: list[Message] = []
         size = 0
-        while self._outbox and size < PACKET_BYTES and len(messages) < PACKET_MESSAGES:
-            message = self._outbox.popleft()
-            size += size_of(message)
-            messages.append(message)
+        for _ in range(PACKET_MESSAGES):
+            if not self._outbox or size >= PACKET_BYTES:
+                break
+            kept = self._outbox.popleft()
+            self._flight.append(kept)
+            messages.append(kept[0])
+            size += kept[1]
+        if not messages:
+            return None
         first = self._sent + 1
         self._sent += len(messages)
-        self._flight.extend(messages)
         return self._stamped(Packet(first, 0, messages))
 
     def unsequenced(self, *messages: Message) -> Packet:
@@ -103,8 +111,9 @@ class Link:
 
     def on_acknowledged(self, sequence: int) -> None:
         """Forget what the peer has."""
-        for _ in range(len(self._flight) - (self._sent - min(sequence, self._sent))):
-            self.unacknowledged_bytes -= size_of(self._flight.popleft())
+        while self._acknowledged < sequence and self._flight:
+            self._acknowledged += 1
+            self.unacknowledged_bytes -= self._flight.popleft()[1]
 
     def has_gap_before(self, packet: Packet) -> bool:
         """Whether messages between those received and these of the packet are missing."""
@@ -119,8 +128,9 @@ class Link:
         if known < 0 or known >= len(packet.messages):
             return []
         fresh = packet.messages if known == 0 else list(islice(packet.messages, known, None))
-        self.received += len(fresh)
-        self._owed_messages += len(fresh)
+        count = len(fresh)
+        self.received += count
+        self._owed_messages += count
         self._owed_bytes += sum(map(size_of, fresh))
         return fresh
 

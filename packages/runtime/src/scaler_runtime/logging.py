@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from logging import Formatter, Handler, LogRecord, StreamHandler
 from pathlib import Path
 from typing import TextIO
@@ -23,7 +25,13 @@ _log = logging.getLogger(__name__)
 
 
 def setup_logging(config: LoggingConfig) -> None:
-    """Send the log where the configuration says; `ConfigError` names a file that cannot be used."""
+    """Send the log where the configuration says; `ConfigError` names a file that cannot be used.
+
+    Who was forked from a process whose log goes there already keeps what that has made: to make the same again would
+    cost each worker a hundred pages of memory that it shares with the others.
+    """
+    if _inherited(config):
+        return
     if config.config_file is not None:
         _read_config_file(config.config_file)
         return
@@ -35,6 +43,8 @@ def setup_logging(config: LoggingConfig) -> None:
     for handler in handlers or [logging.NullHandler()]:
         root.addHandler(handler)
     root.setLevel(config.level)
+    global _last  # noqa: PLW0603 - as the root logger is: one for the process
+    _last = _SetUp(os.getpid(), config, root.handlers[:], root.level, sys.stdout)
 
 
 def warn_if_exposed(address: Address) -> None:
@@ -126,6 +136,33 @@ class MidnightFileHandler(Handler):
             return os.path.samestat(about, self.path.stat())
         except FileNotFoundError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class _SetUp:
+    """What `setup_logging` did last, and where."""
+
+    pid: int
+    config: LoggingConfig
+    handlers: Sequence[Handler]
+    level: int
+    screen: TextIO
+
+
+_last: _SetUp | None = None
+
+
+def _inherited(config: LoggingConfig) -> bool:
+    """Whether this process was forked from one that had done this, and nobody has changed it since."""
+    root = logging.getLogger()
+    return (
+        _last is not None
+        and _last.pid != os.getpid()
+        and _last.config == config
+        and _last.handlers == root.handlers
+        and _last.screen is sys.stdout
+        and _last.level == root.level
+    )
 
 
 class _Screen(StreamHandler[TextIO]):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from scaler_runtime.session import SessionEvent
+from scaler_runtime.wakeups import earliest
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ class PeerConnection(Protocol):
         ...
 
     def pump(self, now: float) -> Sequence[SessionEvent]:
-        """Read everything that waits and return what it means."""
+        """Read everything that waits and return what it means. What comes later, a descriptor tells."""
         ...
 
     def flush(self, now: float) -> bool:
-        """Hand over what is queued. Returns whether input waits: then `pump` again."""
+        """Hand over what is queued. Returns whether input waits that no descriptor tells of: then `pump` again."""
         ...
 
     def next_wakeup(self, now: float) -> float | None:
@@ -92,21 +93,24 @@ class PeerLoop:
         """Serve until stopped. An exception in the owner is logged and the loop goes on."""
         for descriptor in (*self._connection.filenos(), self._wake_fd):
             self.watch(descriptor)
+        has_input = True
         while True:
             stopping = self._stopping
             self._awake = False
-            self._round()
+            self._round(has_input=has_input)
             if stopping:
                 return
+            has_input = False
             for descriptor, _ in self._poll.poll(0 if self._awake else self._patience_ms()):
                 if descriptor == self._wake_fd:
                     os.eventfd_read(self._wake_fd)
+                else:
+                    has_input = True
 
-    def _round(self) -> None:
-        more = True
-        while more:
+    def _round(self, *, has_input: bool) -> None:
+        while True:
             now = self._clock()
-            for event in self._connection.pump(now):
+            for event in self._connection.pump(now) if has_input else ():
                 try:
                     self._owner.on_event(event, now)
                 except Exception:  # noqa: BLE001 - one event must not cost the others
@@ -115,10 +119,11 @@ class PeerLoop:
                 self._owner.on_wake(now)
             except Exception:  # noqa: BLE001 - the loop goes on whatever its owner does
                 _log.exception("what other threads left could not be handled")
-            more = self._connection.flush(now)
+            has_input = self._connection.flush(now)
+            if not has_input:
+                return
 
     def _patience_ms(self) -> float | None:
         now = self._clock()
-        wakeups = (self._owner.next_wakeup(), self._connection.next_wakeup(now))
-        due = min((at for at in wakeups if at is not None), default=None)
+        due = earliest(self._owner.next_wakeup(), self._connection.next_wakeup(now))
         return None if due is None else min(max(0.0, due - now), _LONGEST_SECONDS) * 1000

@@ -18,18 +18,19 @@ from scaler_runtime.core import (
     Core,
     DeleteObjects,
     DeleteOwner,
-    Effect,
     EndAsked,
     EndSession,
     Event,
     Log,
     Send,
     Settle,
+    Stop,
     Vouch,
 )
 from scaler_runtime.sessions import Sessions
 from scaler_runtime.throttle import Throttle
 from scaler_runtime.transport import RouterSocket, SendResult
+from scaler_runtime.wakeups import earliest
 
 MESSAGES_PER_TURN = 512
 _RETRY_SECONDS = 0.01
@@ -124,19 +125,20 @@ class Server:
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(self._sessions.knows)
             if received is None:
-                self._detach_gone(now)
+                if self._gone:
+                    self._detach_gone(now)
                 break
             self._receive(*received, now)
         for descriptor, route in lost:  # after its last words: a peer that leaves closes at once
             self._doubt(route, now)
             self._doubt(self._route_at.get(descriptor), now)  # who came in this turn, before that end or after it
-        for route, (due, pause) in list(self._doubtful.items()):
-            if now >= due:
-                self._doubt(route, now, pause)
+        if self._doubtful:
+            self._doubt_again(now)
         if self._watcher is None:
             self._watch()
-        self._handle_all(self._sessions.expire(now), now)
-        self._handle(Settle(), now)
+        for event in self._sessions.expire(now):
+            self._handle(event, now)
+        self._handle(_SETTLE, now)
         self._flush(now)
         self._schedule(now)
 
@@ -147,7 +149,8 @@ class Server:
         """
         gone, self._gone = self._gone, []
         for route in gone:
-            self._handle_all(self._sessions.unreachable(route, now), now)
+            for event in self._sessions.unreachable(route, now):
+                self._handle(event, now)
 
     def _watch(self) -> None:
         """Look at the connections again and again, as long as there is one: that costs less than a turn."""
@@ -168,11 +171,10 @@ class Server:
             return
         for message in packet.messages:
             self.received[type(message)] += 1
-        self._handle_all(self._sessions.receive(route, packet, now), now)
-        for refusal in self._sessions.refusals:
-            if self._throttle.allows(refusal, now):
-                _log.warning("%s", refusal)
-        self._sessions.refusals.clear()
+        for event in self._sessions.receive(route, packet, now):
+            self._handle(event, now)
+        if self._sessions.refusals:
+            self._log_refusals(now)
         if descriptor >= 0 and self._sessions.knows(route):
             former = self._route_at.get(descriptor)
             self._route_at[descriptor] = route
@@ -192,9 +194,16 @@ class Server:
         elif pause <= _LAST_DOUBT_SECONDS:
             self._doubtful[route] = now + pause, 2 * pause
 
-    def _handle_all(self, events: list[Event], now: float) -> None:
-        for event in events:
-            self._handle(event, now)
+    def _doubt_again(self, now: float) -> None:
+        for route, (due, pause) in list(self._doubtful.items()):
+            if now >= due:
+                self._doubt(route, now, pause)
+
+    def _log_refusals(self, now: float) -> None:
+        for refusal in self._sessions.refusals:
+            if self._throttle.allows(refusal, now):
+                _log.warning("%s", refusal)
+        self._sessions.refusals.clear()
 
     def _handle(self, event: Event, now: float) -> None:
         try:
@@ -205,17 +214,20 @@ class Server:
                 _log.exception("dropped an event that could not be handled: %.500r", event)
             return
         for effect in effects:
-            self._carry_out(effect, now)
+            if isinstance(effect, Send):  # as nearly all are
+                for consequence in self._sessions.send(effect.peer, effect.message):
+                    self._handle(consequence, now)
+            else:
+                self._carry_out(effect, now)
 
-    def _carry_out(self, effect: Effect, now: float) -> None:
-        if isinstance(effect, Send):
-            self._handle_all(self._sessions.send(effect.peer, effect.message), now)
-        elif isinstance(effect, Log):
+    def _carry_out(self, effect: Log | Vouch | EndSession | DeleteObjects | DeleteOwner | Stop, now: float) -> None:
+        if isinstance(effect, Log):
             _log.log(effect.level, "%s", effect.text)
         elif isinstance(effect, Vouch):
             self._sessions.vouch(effect.peer, vouched=effect.vouched, now=now)
         elif isinstance(effect, EndSession):
-            self._handle_all(self._sessions.end(effect.peer, effect.reason), now)
+            for event in self._sessions.end(effect.peer, effect.reason):
+                self._handle(event, now)
         elif isinstance(effect, DeleteObjects):
             if self._objects is not None:
                 self._objects.delete(effect.keys)
@@ -233,7 +245,8 @@ class Server:
                 frames = codec.encode(packet)
             except ProtocolError as error:  # a fault of ours: this peer has to begin anew, the others go on
                 _log.error("a message to peer %s cannot be written: %s", route[:_SHOWN_BYTES].hex(), error)
-                self._handle_all(self._sessions.drop(route, "a message to it could not be written"), now)
+                for event in self._sessions.drop(route, "a message to it could not be written"):
+                    self._handle(event, now)
                 continue
             result = self._socket.send(route, frames)
             if result is SendResult.FULL:
@@ -250,29 +263,27 @@ class Server:
         if self._gone or self._socket.has_input():
             asyncio.get_running_loop().call_soon(self._turn)
             return
-        wakeups = [
+        self._due = earliest(
             self._core.next_wakeup(),
             self._sessions.next_wakeup(),
             now + _RETRY_SECONDS if self._blocked else None,
             min(self._doubtful.values())[0] if self._doubtful else None,
-        ]
-        self._due = min((at for at in wakeups if at is not None), default=None)
+        )
         if self._timer is not None and (self._due is None or self._due < self._timer_at):
             self._timer.cancel()
             self._timer = None
-        self._set_timer(now)
+        if self._timer is None and self._due is not None:  # one that is too early is left: it is mostly put off again
+            self._set_timer(self._due, now)
 
-    def _set_timer(self, now: float) -> None:
-        """See to it that there is a timer; one that is too early is left, for it is mostly put off again and again."""
-        if self._timer is None and self._due is not None:
-            self._timer_at = self._due
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, self._due - now), self._on_timer)
+    def _set_timer(self, due: float, now: float) -> None:
+        self._timer_at = due
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         now = self._clock()
         if self._due is not None and self._due > now:
-            self._set_timer(now)
+            self._set_timer(self._due, now)
         else:
             self._turn()
 
@@ -282,4 +293,5 @@ class Server:
             _log.warning("dropped from peer %s: %s", route[:_SHOWN_BYTES].hex(), reason)
 
 
+_SETTLE = Settle()
 _PROBE: list[Any] = codec.encode(codec.EMPTY_PACKET)

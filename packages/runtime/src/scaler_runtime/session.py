@@ -121,12 +121,13 @@ class Session:
 
     def on_packet(self, packet: m.Packet) -> list[SessionEvent]:
         """Take in a packet of the scheduler's; the last ones of a connection may come after word of its end."""
-        events: list[SessionEvent] = []
         if self.is_up and self._link.has_gap_before(packet):
             return self.on_malformed()
-        for message in self._link.accept(packet):
-            if isinstance(message, m.Heartbeat):
-                continue
+        messages = self._link.accept(packet)
+        if packet.first_sequence:
+            return [Incoming(message) for message in messages]
+        events: list[SessionEvent] = []
+        for message in messages:
             if isinstance(message, m.Registered):
                 events.append(self._on_registered(message))
             elif isinstance(message, m.RegisterFirst):
@@ -134,8 +135,6 @@ class Session:
             elif isinstance(message, m.Refused):
                 self.is_up = False
                 events.append(Rejected(message.reason))
-            elif packet.first_sequence:
-                events.append(Incoming(message))
         return events
 
     def packets(self) -> Iterator[m.Packet]:

@@ -28,7 +28,10 @@ CONGESTED_BYTES = 32 << 20
 RELIEVED_BYTES = 16 << 20
 MAX_PEERS = 50_000
 MAX_UNACKNOWLEDGED_MESSAGES = 600_000
-"""A peer that lets more pile up is sent away. No honest one does: a client's outcomes are fewer than its credit."""
+"""A peer that lets more pile up is sent away. No honest one does: a client's outcomes are fewer than its credit.
+
+So many take more than CONGESTED_BYTES, whatever is in them: they are counted only where that is so.
+"""
 
 _CHECK_SECONDS = 1.0
 _SLEEP_SECONDS = 2.0
@@ -119,7 +122,7 @@ class Sessions:
     def receive(self, route: bytes, packet: m.Packet, now: float) -> list[Event]:
         """Take in a packet; from an unknown route only a registration counts."""
         session = self._by_route.get(route)
-        if session is None or (packet.messages and isinstance(packet.messages[0], m.Register)):
+        if session is None or (packet.messages and type(packet.messages[0]) is m.Register):
             return self._receive_stranger(route, packet, now)
         session.heard_at = now
         if session.link.has_gap_before(packet):
@@ -127,11 +130,11 @@ class Sessions:
         events: list[Event] = []
         answered = False
         for message in session.link.accept(packet):
-            if isinstance(message, m.Heartbeat):
+            if type(message) is m.Heartbeat:
                 if not answered:
                     answered = True
                     self._control.append((route, session.link.unsequenced(m.Heartbeat())))
-            elif isinstance(message, m.Leave):
+            elif type(message) is m.Leave:
                 self._forget(session)
                 events.append(PeerLeft(session.peer, message.reason, orderly=True))
                 return events
@@ -149,7 +152,7 @@ class Sessions:
         session = self._by_peer.get(peer)
         if session is None:
             return []
-        if session.link.unacknowledged_messages >= MAX_UNACKNOWLEDGED_MESSAGES:
+        if session.congested and session.link.unacknowledged_messages >= MAX_UNACKNOWLEDGED_MESSAGES:
             return self.end(peer, "it does not take what it is sent")
         session.link.put(message)
         if session.route is not None:
@@ -161,14 +164,17 @@ class Sessions:
 
     def outgoing(self) -> Iterator[tuple[bytes, m.Packet]]:
         """Give out what is to be sent. Answer a failed send with `unsend` before the next one."""
-        control, self._control = [*self._deferred.items(), *self._control], []
-        self._deferred.clear()
-        yield from control
+        if self._deferred or self._control:
+            control, self._control = [*self._deferred.items(), *self._control], []
+            self._deferred.clear()
+            yield from control
         for peer in list(self._ready):
-            session = self._ready.pop(peer)
+            session = self._ready.pop(peer, None)
+            if session is None:  # it has gone since
+                continue
             while session.route is not None and (packet := session.link.next_packet()):
                 yield session.route, packet
-                if session.link.has_unsent and session.peer in self._ready:  # `unsend` put it back: wait
+                if peer in self._ready or not session.link.has_unsent:  # `unsend` put it back: wait
                     break
             else:
                 if session.route is not None and session.link.owes_acknowledgement:
@@ -224,7 +230,10 @@ class Sessions:
 
     def expire(self, now: float) -> list[Event]:
         """Let go of those who were silent, or without a connection, for too long."""
-        self._forgive_sleep(now)
+        slept = now - self._awake_at
+        self._awake_at = now
+        if slept > _SLEEP_SECONDS:
+            self._forgive_sleep(now, slept)
         if now < self._next_check:
             return []
         events: list[Event] = []
@@ -238,14 +247,11 @@ class Sessions:
             events.append(PeerLeft(session.peer, reason))
         return events
 
-    def _forgive_sleep(self, now: float) -> None:
+    def _forgive_sleep(self, now: float, slept: float) -> None:
         """Do not count the time in which this process stood still: what was said then has not been read yet."""
-        slept = now - self._awake_at
-        self._awake_at = now
-        if slept > _SLEEP_SECONDS:
-            for session in self._by_peer.values():
-                session.heard_at = min(now, session.heard_at + slept)
-                session.detached_at = min(now, session.detached_at + slept)
+        for session in self._by_peer.values():
+            session.heard_at = min(now, session.heard_at + slept)
+            session.detached_at = min(now, session.detached_at + slept)
 
     def next_wakeup(self) -> float | None:
         """Return when `expire` is wanted."""

@@ -7,11 +7,11 @@ import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from scaler_protocol.addresses import Address
 from scaler_runtime.gate import Gate
@@ -40,6 +40,11 @@ _FEED_HIGH_WATER_MARK = 4
 # As plain numbers: arithmetic with pyzmq's flags takes longer than some of the calls that they are for.
 _NOBLOCK, _POLLIN = int(zmq.NOBLOCK), int(zmq.POLLIN)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_CONNECTED, _HANDSHAKE_SUCCEEDED = int(zmq.EVENT_CONNECTED), int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+# The first frame of word of a connection: which event, and its value (zmq_socket_monitor(3)). pyzmq's reader makes
+# members of enumerations of both, which takes a worker forty pages of memory (`designs/0008`).
+_MONITOR_EVENT = struct.Struct("=Hi")
+_CONNECTION_EVENTS = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 _MAX_SUBSCRIPTION_BYTES = 1024
 _SUBSCRIPTIONS_PER_TURN = 64
 _SUBSCRIPTIONS = {b"\x01": True, b"\x00": False}  # what an XPUB receives, here with an empty topic (zmq_socket(3))
@@ -91,13 +96,12 @@ class RouterSocket:
 
         The descriptor, which costs a little, is looked up for routes that are not `known`; else it is -1.
         """
-        try:
-            route = self._socket.recv(_NOBLOCK)
-        except zmq.Again:
+        if not _is_readable(self._socket):
             return None
+        route = self._socket.recv(_NOBLOCK)
         connection = self._gate.of(route)
         if connection is not None:
-            frames = self._socket.recv_multipart()
+            frames = _receive(self._socket)
             connection.size += sum(map(len, frames)) + _FRAME_HEADER_BYTES * (len(frames) + 1)
             return route, frames, -1 if known(route) else connection.descriptor
         parts = self._socket.recv_multipart(copy=False)
@@ -154,7 +158,7 @@ class DealerSocket:
         self._socket = _socket(context, zmq.DEALER)
         self._socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self._socket.set(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(_CONNECTION_EVENTS)
         self._socket.connect(str(address))
 
     def filenos(self) -> tuple[int, int]:
@@ -163,10 +167,7 @@ class DealerSocket:
 
     def receive(self) -> list[bytes] | None:
         """Return the frames of one message, None if nothing waits."""
-        try:
-            return self._socket.recv_multipart(_NOBLOCK)
-        except zmq.Again:
-            return None
+        return _receive(self._socket) if _is_readable(self._socket) else None
 
     def send(self, frames: Frames) -> SendResult:
         """Hand frames over, without waiting."""
@@ -178,11 +179,18 @@ class DealerSocket:
 
     def connection_changes(self) -> list[bool]:
         """Return what happened since the last call: True for a connection made, False for one lost."""
-        return [event == zmq.EVENT_HANDSHAKE_SUCCEEDED for event, _ in _drain_monitor(self._monitor)]
+        changes: list[bool] = []
+        while _is_readable(self._monitor):
+            event, value = _MONITOR_EVENT.unpack(_receive(self._monitor)[0])
+            if event == _CONNECTED:
+                _end_if_to_itself(value)
+            else:
+                changes.append(event == _HANDSHAKE_SUCCEEDED)
+        return changes
 
     def has_input(self) -> bool:
-        """Whether a message or word of a connection waits. Must be asked after every send."""
-        return _is_readable(self._socket) or _is_readable(self._monitor)
+        """Whether a message waits. Must be asked after every send: a send may swallow the edge."""
+        return _is_readable(self._socket)
 
     def close(self, linger_ms: int = 0) -> None:
         """Close; up to `linger_ms` milliseconds are spent on delivering what was sent."""
@@ -308,6 +316,18 @@ def _probe(address: Address) -> None:
         probe.listen(1)
 
 
+def _end_if_to_itself(descriptor: int) -> None:
+    """End a new connection if both of its ends are the same socket; nobody could ever listen at the address.
+
+    That happens where nobody listens yet, when the system takes for this side the very port that is tried
+    (simultaneous open, RFC 9293, 3.5). Its remains must not keep the server out either: see SO_REUSEADDR, socket(7).
+    """
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as end:  # it may have ended already
+        if end.family != socket.AF_UNIX and end.getsockname() == end.getpeername():
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            end.shutdown(socket.SHUT_RDWR)
+
+
 def _file_of(address: Address) -> SocketFile | None:
     return SocketFile(address.host) if address.transport == "ipc" else None
 
@@ -349,7 +369,17 @@ def _bindable(address: Address) -> str:
 
 
 def _is_readable(socket: "zmq.Socket[bytes]") -> bool:
-    return bool(int(socket.get(zmq.EVENTS)) & _POLLIN)
+    return bool(zmq.zmq_poll([(socket, _POLLIN)], 0))  # cheaper than to read the option `EVENTS`
+
+
+def _receive(socket: "zmq.Socket[bytes]") -> list[bytes]:
+    """Return the frames of a message that is there, or the rest of one that was begun."""
+    frames: list[bytes] = []
+    while True:
+        frame = socket.recv(_NOBLOCK, copy=False)
+        frames.append(frame.bytes)
+        if not frame.more:
+            return frames
 
 
 def _send(socket: "zmq.Socket[bytes]", frames: Frames) -> None:
@@ -357,11 +387,3 @@ def _send(socket: "zmq.Socket[bytes]", frames: Frames) -> None:
     for frame in frames[:-1]:
         socket.send(frame, _MORE)
     socket.send(frames[-1], _NOBLOCK)
-
-
-def _drain_monitor(monitor: "zmq.Socket[bytes]") -> list[tuple[int, int]]:
-    events: list[tuple[int, int]] = []
-    while _is_readable(monitor):
-        message = recv_monitor_message(monitor)
-        events.append((message["event"], message["value"]))
-    return events

@@ -62,7 +62,8 @@ class Zygote:
     ) -> None:
         """Start a fresh interpreter with this one's `sys.path`, or with `fork` a copy of this process.
 
-        `preload` are modules that the children need; `descriptors` stay open in the zygote and its children.
+        `preload` are modules that the children need, or functions, "package.module:function", to be called once before
+        they are forked; `descriptors` stay open in the zygote and its children.
         `fork` is for processes with one thread only, before they make a ZeroMQ context. When this process ends, however
         it ends, so do the children: by SIGKILL, after SIGTERM and `orphan_seconds` if there are any.
         """

@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from scaler_runtime.dump import add_sections, dump_on_signal, forget_sections, write_dump
 from scaler_runtime.early_signals import end_when_asked
+from scaler_runtime.free_memory import give_back_free_memory
 from scaler_runtime.stderr_relay import StderrRelay
 from scaler_runtime.zygote_events import (
     Channel,
@@ -87,11 +88,14 @@ class _ZygoteProcess:
         self._terminated = False
         self._kill_at: float | None = None  # set while closing
         self._closing = False
+        self._handled: list[int] = []
 
     def run(self, preload: Sequence[str]) -> NoReturn:
         self._handle_signals()
         self._import(preload)
+        self._handled = _handled_signals()
         gc.collect()
+        give_back_free_memory()  # what the zygote does not have, its children need not share
         gc.freeze()  # the collector leaves alone, and so shared with the children, what exists now
         poll = select.poll()
         for descriptor in (self._owner, self._wake_read, self._connection.fileno()):
@@ -136,8 +140,11 @@ class _ZygoteProcess:
 
     def _import(self, preload: Sequence[str]) -> None:
         for name in preload:
+            module, _, function = name.partition(":")
             try:
-                importlib.import_module(name)
+                imported = importlib.import_module(module)
+                if function:
+                    getattr(imported, function)()
             except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit too
                 reason = f"the zygote cannot import {name}: {type(error).__name__}: {error}"
                 self._connection.send(pickle.dumps(ZygoteEnded(reason)), socket.MSG_NOSIGNAL)
@@ -188,7 +195,9 @@ class _ZygoteProcess:
                 for descriptor in (self._owner, self._wake_read, self._wake_write):
                     os.close(descriptor)
                 self._relay.be_child(stderr)
-                _be_child(command, Channel(command.key, self._connection, descriptors, self._owner_pid), zygote)
+                _be_child(
+                    command, Channel(command.key, self._connection, descriptors, self._owner_pid), zygote, self._handled
+                )
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _OWN_SIGNALS)
             if stderr is not None:
@@ -300,15 +309,24 @@ def _signal_group(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _be_child(command: Start, channel: Channel, zygote_pid: int) -> NoReturn:
-    """Run a child from its first instruction to its last."""
+def _handled_signals() -> list[int]:
+    """Return the signals that have a handler here: an own one, or an imported module's."""
+    return [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
+
+
+def _be_child(command: Start, channel: Channel, zygote_pid: int, handled: Sequence[int]) -> NoReturn:
+    """Run a child from its first instruction to its last.
+
+    What happens here happens in each child: every function it calls costs each a page or two of the memory that it
+    shares with the zygote, as calling writes to it (`designs/0008`).
+    """
     code = 1
     try:
         os.setsid()
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != zygote_pid:  # it ended before it could be told
             os._exit(1)
-        _reset_signals(ends_when_asked=command.ends_when_asked)
+        _reset_signals(handled, ends_when_asked=command.ends_when_asked)
         _reseed()
         channel.send(Started(command.key, os.getpid()))
         code = _call(command, channel)
@@ -321,11 +339,10 @@ def _be_child(command: Start, channel: Channel, zygote_pid: int) -> NoReturn:
         os._exit(code)
 
 
-def _reset_signals(*, ends_when_asked: bool) -> None:
+def _reset_signals(handled: Sequence[int], *, ends_when_asked: bool) -> None:
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):  # the zygote's, or an imported module's
-            signal.signal(number, signal.SIG_DFL)
+    for number in handled:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the child has something to write down
     forget_sections()

@@ -13,6 +13,7 @@ from typing import Any
 from scaler_protocol import messages as m
 from scaler_protocol.batch import U32, U64, column, numbers
 from scaler_runtime.session import Incoming, Rejected, SessionEvent, Up
+from scaler_runtime.wakeups import earliest
 from scaler_worker.executor import FLUSH_SECONDS
 from scaler_worker.functions import Functions
 from scaler_worker.held import end_of, held_slices
@@ -36,7 +37,7 @@ class End:
 
 
 class Agent:
-    """See the module. The IO thread calls everything but `wait_for_room`."""
+    """See the module. The IO thread calls everything but `hand_over`."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Agent:
         output: Output,
         *,
         send: Callable[[m.Message], None],
+        wake: Callable[[], None],
         unacknowledged_bytes: Callable[[], int],
         heartbeat_seconds: float,
         death_timeout_seconds: float,
@@ -55,6 +57,7 @@ class Agent:
         self._outcomes = outcomes
         self._output = output
         self._send = send
+        self._wake = wake
         self._unacknowledged_bytes = unacknowledged_bytes
         self._longest_nap_seconds = 2 * heartbeat_seconds + 1
         self._death_timeout_seconds = death_timeout_seconds
@@ -77,44 +80,46 @@ class Agent:
         self.end: End | None = None
         """Set when the process shall end."""
         self.flushed_at = 0.0
+        """When results were sent last, by `time.monotonic`."""
         self.is_armed = False
         """Whether `next_wakeup` sees to it that finished results are sent in time."""
 
     def on_event(self, event: SessionEvent, now: float) -> None:
         """Take in what the connection brought."""
-        if isinstance(event, Up):
-            self._on_up(event)
-        elif isinstance(event, Rejected):
-            self.end = End(1, f"the scheduler refuses this worker: {event.reason}")
-        elif isinstance(event, Incoming):
+        if isinstance(event, Incoming):
             handler = self._handlers.get(type(event.message))
             if handler is None:
                 _log.warning("ignored an unexpected %s", type(event.message).__name__)
             else:
                 handler(event.message)
+        elif isinstance(event, Up):
+            self._on_up(event)
+        elif isinstance(event, Rejected):
+            self.end = End(1, f"the scheduler refuses this worker: {event.reason}")
 
     def on_wake(self, now: float, heard_at: float | None) -> None:
         """Send what is finished; notice that the scheduler, last heard at `heard_at`, has been silent for too long."""
         self.is_armed = False  # before looking: what the main thread adds from now on, it announces itself
         self._flush()
-        for written in self._output.turn(now, has_room=self._unacknowledged_bytes() <= MAX_UNSENT_OUTPUT_BYTES):
+        unsent = self._unacknowledged_bytes()
+        for written in self._output.turn(now, has_room=unsent <= MAX_UNSENT_OUTPUT_BYTES):
             self._send(written)
         self.flushed_at = now
         self.is_armed = self._outcomes.has_unsent or self._workload.has_neighbours()
-        if self._unacknowledged_bytes() <= MAX_UNSENT_BYTES:
-            self._room.set()
-        else:
+        if unsent > MAX_UNSENT_BYTES:
             self._room.clear()
+        elif not self._room.is_set():
+            self._room.set()
         self._check_silence(now, heard_at)
         if sys.flags.dev_mode:
             self._workload.check()
 
     def next_wakeup(self) -> float | None:
         """Return when `on_wake` is wanted at the latest."""
-        flush_at = self.flushed_at + FLUSH_SECONDS if self.is_armed else None
-        silence_ends = None if self._heard_at is None else self._heard_at + self._death_timeout_seconds
-        wakeups = (flush_at, silence_ends, self._output.next_wakeup())
-        return min((at for at in wakeups if at is not None), default=None)
+        due = self._output.next_wakeup()
+        if self._heard_at is not None:
+            due = earliest(due, self._heard_at + self._death_timeout_seconds)
+        return earliest(due, self.flushed_at + FLUSH_SECONDS) if self.is_armed else due
 
     def describe(self) -> Iterator[str]:
         """Return where it stands, a line at a time, for people."""
@@ -122,9 +127,11 @@ class Agent:
         yield f"outcomes that wait: {self._outcomes.size} bytes"
         yield from self._workload.describe()
 
-    def wait_for_room(self) -> None:
-        """Wait, on the main thread, while the scheduler has too much to take in."""
-        self._room.wait()
+    def hand_over(self) -> None:
+        """Have results sent; wait, on the main thread, while the scheduler has too much to take in."""
+        self._wake()
+        if not self._room.is_set():
+            self._room.wait()
 
     def _flush(self, send: Callable[[m.Message], None] | None = None) -> None:
         """Send outcomes, and before them what these tasks have written."""

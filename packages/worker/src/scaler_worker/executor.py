@@ -19,6 +19,7 @@ from scaler_client.serializer import DefaultSerializer, Serializer, dump_result,
 from scaler_client.stored import dump_apart
 from scaler_object_storage.values import Parts
 from scaler_protocol.batch import RESULTS, Encoding, Status, pack_stored
+from scaler_runtime.wakeups import earliest
 from scaler_worker import output
 from scaler_worker.context import RunningContext
 from scaler_worker.failures import Answer, failure, not_deserializable, not_serializable, result_answer
@@ -69,12 +70,8 @@ class Sender(Protocol):
         """Whether it looks for results within `FLUSH_SECONDS` by itself."""
         ...
 
-    def wake(self) -> None:
-        """Have it look for results now."""
-        ...
-
-    def wait_for_room(self) -> None:
-        """Wait while more waits to be sent than should."""
+    def hand_over(self) -> None:
+        """Have it look for results now, and wait while more waits to be sent than should."""
         ...
 
 
@@ -109,17 +106,16 @@ class Executor:
     def run(self) -> NoReturn:
         """Run what comes, for ever: the IO thread ends the process."""
         signal.signal(signal.SIGINT, self._on_interrupt)
+        now = monotonic()
         while True:
-            piece = self._workload.take(self._patience(monotonic()))
+            piece = self._workload.take(earliest(self._housekeeping.patience(now), self._storage.patience(now)))
             if piece is not None:
                 self.run_piece(piece)
-                self._housekeeping.note_work(monotonic())
-            self._housekeeping.run_if_due(monotonic())
-            self._storage.tidy(monotonic())
-
-    def _patience(self, now: float) -> float | None:
-        waits = self._housekeeping.patience(now), self._storage.patience(now)
-        return min((seconds for seconds in waits if seconds is not None), default=None)
+            now = monotonic()
+            if piece is not None:
+                self._housekeeping.note_work(now)
+            self._housekeeping.run_if_due(now)
+            self._storage.tidy(now)
 
     def run_piece(self, piece: Piece) -> None:
         """Run a slice that `Workload.take` gave, to wherever it ends."""
@@ -128,9 +124,11 @@ class Executor:
         following = piece.assigned.start
         if piece.assigned.stream_output:
             self._output.enter(piece.assigned.client_id)
-        while not self._workload.finish(piece, following):
+        while True:
             following = self._run_span(piece, following)
             self._hand_over()
+            if self._workload.finish(piece, following):
+                break
         self._output.leave()
 
     def _hand_over(self) -> None:
@@ -142,8 +140,7 @@ class Executor:
             or not sender.is_armed
             or monotonic() - sender.flushed_at >= FLUSH_SECONDS
         ):
-            sender.wake()
-            sender.wait_for_room()
+            sender.hand_over()
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Interrupt a task, never the process's own work."""
@@ -162,9 +159,7 @@ class Executor:
         if span is not None:
             self._run_to_its_end(span, self._loop_for(piece))
         set_context(None)
-        following = outcomes.position()
-        outcomes.end()
-        return following
+        return outcomes.end()
 
     def _prepare(self, piece: Piece, first: int) -> _Span | None:
         """Restore what the tasks need. Where that fails they are all answered, and there is nothing to run."""
@@ -349,8 +344,7 @@ class Executor:
         self._note_made(answer)
         self._outcomes.add(*answer, seconds=seconds, usage=self._profile.take())
         if self._outcomes.size >= FLUSH_BYTES:
-            self._sender.wake()
-            self._sender.wait_for_room()
+            self._sender.hand_over()
         self._is_interruptible = True
 
     def _note_made(self, answer: Answer) -> None:

@@ -1,10 +1,11 @@
 """What a process does between tasks now and then: collect garbage, and give free memory back to the system."""
 
-import ctypes
 import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from scaler_runtime.free_memory import give_back_free_memory
 
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
@@ -19,13 +20,13 @@ class Housekeeping:
         *,
         collect: Callable[[], object] = gc.collect,
         resident_bytes: Callable[[], int] | None = None,
-        trim: Callable[[], object] | None = None,
+        trim: Callable[[], object] = give_back_free_memory,
     ) -> None:
         self._interval_seconds = interval_seconds
         self._trim_threshold_bytes = trim_threshold_bytes
         self._collect = collect
         self._resident_bytes = resident_bytes or own_resident_bytes
-        self._trim = _malloc_trim() if trim is None else trim
+        self._trim = trim
         self._due: float | None = None
 
     def note_work(self, now: float) -> None:
@@ -42,16 +43,10 @@ class Housekeeping:
             return
         self._due = None
         self._collect()
-        if self._trim is not None and self._resident_bytes() > self._trim_threshold_bytes:
+        if self._resident_bytes() > self._trim_threshold_bytes:
             self._trim()
 
 
 def own_resident_bytes() -> int:
     """Return this process's resident size."""
     return int(Path("/proc/self/statm").read_bytes().split()[1]) * _PAGE_BYTES
-
-
-def _malloc_trim() -> Callable[[], object] | None:
-    """Return the C library's function for giving free memory back (malloc_trim(3), glibc only)."""
-    function = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return None if function is None else lambda: function(0)

@@ -5,8 +5,10 @@ take those that are there. Everything else goes through the lock: once a span, a
 """
 
 import threading
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 from scaler_client.serializer import dump_values
@@ -23,10 +25,11 @@ class _Report:
     """Runs of one slice, as columns that grow."""
 
     piece: Piece
-    starts: list[int] = field(default_factory=list[int])
-    counts: list[int] = field(default_factory=list[int])
-    statuses: list[int] = field(default_factory=list[int])
-    seconds: list[float] = field(default_factory=list[float])
+    starts: "array[int]" = field(default_factory=partial(array, U32))
+    counts: "array[int]" = field(default_factory=partial(array, U32))
+    statuses: "array[int]" = field(default_factory=partial(array, U8))
+    sizes: "array[int]" = field(default_factory=partial(array, U32))
+    seconds: "array[float]" = field(default_factory=partial(array, F64))
     payloads: list[bytes] = field(default_factory=list[bytes])
     usages: list[Usage] = field(default_factory=list[Usage])
 
@@ -80,12 +83,13 @@ class Outcomes:
             self._first, self._taken, self.values = self.position() + count, 0, []
             self._mark = self._clock()
 
-    def end(self) -> None:
-        """End the span."""
+    def end(self) -> int:
+        """End the span; returns the first task that has no outcome."""
         with self._lock:
             self._harvest(self._clock())
             self._first, self._taken, self.values = self.position(), 0, []
             self._piece = None
+            return self._first
 
     @property
     def client_id(self) -> bytes:
@@ -118,7 +122,7 @@ class Outcomes:
     def _harvest(self, now: float) -> None:
         values = self.values[self._taken :]
         if values:
-            self._put_values(self.position() - len(values), values, now - self._mark)
+            self._put_values(self._first + self._taken, values, now - self._mark)
             self._taken += len(values)
             self._mark = now
 
@@ -141,17 +145,18 @@ class Outcomes:
         piece = self._piece
         if piece is None:
             return
-        report = self._reports[-1] if self._reports else None
-        if report is None or report.piece is not piece or self.size + len(payload) > MAX_INLINE_BYTES:
+        report, size = self._reports[-1] if self._reports else None, len(payload)
+        if report is None or report.piece is not piece or self.size + size > MAX_INLINE_BYTES:
             report = _Report(piece)
             self._reports.append(report)
         report.starts.append(start)
         report.counts.append(count)
         report.statuses.append(status)
+        report.sizes.append(size)
         report.seconds.append(max(0.0, seconds))
         report.payloads.append(payload)
         report.usages.append(usage)
-        self.size += len(payload)
+        self.size += size
 
 
 def _message(report: _Report) -> TaskResults:
@@ -160,11 +165,11 @@ def _message(report: _Report) -> TaskResults:
         slice_id=assigned.slice_id,
         client_id=assigned.client_id,
         batch_id=assigned.batch_id,
-        starts=column(U32, report.starts),
-        counts=column(U32, report.counts),
-        statuses=column(U8, report.statuses),
-        sizes=column(U32, [len(payload) for payload in report.payloads]),
-        durations=column(F64, report.seconds),
+        starts=report.starts.tobytes(),
+        counts=report.counts.tobytes(),
+        statuses=report.statuses.tobytes(),
+        sizes=report.sizes.tobytes(),
+        durations=report.seconds.tobytes(),
         payload=b"".join(report.payloads),
         memory=column(U64, [usage.memory for usage in report.usages]) if assigned.timed else b"",
         cpu=column(F64, [usage.cpu_seconds for usage in report.usages]) if assigned.timed else b"",

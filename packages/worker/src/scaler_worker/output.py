@@ -174,6 +174,8 @@ class Output:
 
     def drain(self) -> list[TaskOutput]:
         """Return everything that has been written up to now: it is to be sent before the outcomes of these tasks."""
+        if self._epoll is None:
+            return []
         return [message for stream in self._all() for message in self._read(stream, is_whole=True)]
 
     def _all(self) -> list[_Stream]:

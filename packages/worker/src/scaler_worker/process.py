@@ -18,6 +18,7 @@ import zmq
 
 from scaler_client import context as client_context
 from scaler_client.context import Home, set_home
+from scaler_protocol import codec
 from scaler_protocol import messages as m
 from scaler_protocol.addresses import Address
 from scaler_runtime.connection import Connection
@@ -79,6 +80,17 @@ class ProcessArguments:
     directory: str
 
 
+def prepare() -> None:
+    """Do once, in the zygote, what all workers have in common: what is there when they are forked, they share."""
+    for name in _THREAD_LIMITS:  # one thread for a worker's arithmetic, as there is one worker for each core
+        os.environ.setdefault(name, "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # a killed process loses nothing of what its tasks printed
+    faulthandler.enable(_STDERR, all_threads=False)
+    codec.decode(codec.encode(m.Packet(0, 0, [m.Heartbeat()])))  # the first message takes up memory for good
+
+
 def run(arguments: ProcessArguments, channel: Channel) -> int:
     """Serve as this worker, until it is ended or leaves.
 
@@ -99,7 +111,7 @@ def run(arguments: ProcessArguments, channel: Channel) -> int:
 
 
 class WorkerProcess:
-    """Both threads, and what they have in common. The IO thread's owner, and the executor's way to it."""
+    """Both threads, and what they have in common. The IO thread's owner."""
 
     def __init__(self, arguments: ProcessArguments, channel: Channel) -> None:
         config = arguments.worker_config
@@ -116,7 +128,8 @@ class WorkerProcess:
             client_context.home.tell_waiting(record.note_waiting)
         self._storage = Storage(context, arguments.worker_id)
         workload, outcomes = Workload(record), Outcomes()
-        self._output = Output(channel.say, self.wake)
+        self._loop = PeerLoop(self._connection, self)
+        self._output = Output(channel.say, self._loop.wake)
         self._is_output_watched = False
         self._agent = Agent(
             _hello(arguments),
@@ -124,6 +137,7 @@ class WorkerProcess:
             outcomes,
             self._output,
             send=self._connection.send,
+            wake=self._loop.wake,
             unacknowledged_bytes=lambda: self._connection.session.unacknowledged_bytes,
             heartbeat_seconds=beat_seconds,
             death_timeout_seconds=config.death_timeout_seconds,
@@ -131,14 +145,13 @@ class WorkerProcess:
         told = arguments.object_storage_address
         self._storage.use("" if told is None else str(told))
         self._context = RunningContext(record, str(arguments.scheduler_address), self._storage.address)
-        self._loop = PeerLoop(self._connection, self)
         housekeeping = Housekeeping(config.garbage_collect_interval_seconds, config.trim_memory_threshold_bytes)
         self._executor = Executor(
             workload,
             outcomes,
             record,
             context=self._context,
-            sender=self,
+            sender=self._agent,
             housekeeping=housekeeping,
             storage=self._storage,
             output=self._output,
@@ -192,26 +205,6 @@ class WorkerProcess:
         """See `PeerOwner`."""
         return self._agent.next_wakeup()
 
-    # ---- the executor's way to the IO thread
-
-    @property
-    def flushed_at(self) -> float:
-        """See `Sender`."""
-        return self._agent.flushed_at
-
-    @property
-    def is_armed(self) -> bool:
-        """See `Sender`."""
-        return self._agent.is_armed
-
-    def wake(self) -> None:
-        """See `Sender`."""
-        self._loop.wake()
-
-    def wait_for_room(self) -> None:
-        """See `Sender`."""
-        self._agent.wait_for_room()
-
     def _end(self, code: int, reason: str) -> NoReturn:
         """End the process from the IO thread: the main one may be in the middle of a task."""
         _log.log(logging.INFO if code == 0 else logging.ERROR, "worker %s ends: %s", self._arguments.worker_id, reason)
@@ -228,13 +221,7 @@ def _settle_in(arguments: ProcessArguments) -> None:
     set_home(Home(arguments.worker_id, arguments.incarnation))
     sys.path[:] = arguments.sys_path
     os.chdir(arguments.directory)
-    for name in _THREAD_LIMITS:  # one thread for a worker's arithmetic, as there is one worker for each core
-        os.environ.setdefault(name, "1")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # a killed process loses nothing of what its tasks printed
     setup_logging(arguments.logging_config)
-    faulthandler.enable(_STDERR, all_threads=False)
 
 
 def _hello(arguments: ProcessArguments) -> m.WorkerHello:

@@ -25,10 +25,12 @@ from scaler_worker.stderr_tail import headline, readable
 ZYGOTE_STOPPED_SECONDS: Final = 10.0
 """For so long the process that forks workers may be stopped (SIGSTOP)."""
 
+PRELOAD: Final = ("scaler_worker.process:prepare",)
+"""What a zygote of workers imports and calls before it forks them."""
+
 KILL_DELAY_SECONDS: Final = 3.0
 """How long a process may take to end by SIGTERM."""
 
-_PRELOAD = ("scaler_worker.process",)
 _TARGET = "scaler_worker.process:run"
 _log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Processes:
         self._zygote_failed = False  # it ended before it was of use: the next worker gets a new one
         self.zygote_works = False
         """Whether a process of the present zygote has become ready."""
-        self.zygote = self._adopt(zygote or Zygote(_PRELOAD))
+        self.zygote = self._adopt(zygote or Zygote(PRELOAD))
 
     def living(self) -> list[Hosted]:
         """Return all that have a process."""
@@ -96,7 +98,7 @@ class Processes:
     def _fork(self, worker: Hosted) -> None:
         """Have a worker's current process forked, by a new zygote if the last one has failed before it was of use."""
         if self._zygote_failed:
-            self.zygote = self._adopt(Zygote(_PRELOAD))
+            self.zygote = self._adopt(Zygote(PRELOAD))
             self._zygote_failed = False
         arguments = self._arguments(worker)
         self._by_key[worker.key] = worker
@@ -195,7 +197,7 @@ class Processes:
         self._zygote_failed = not works
         if works:
             try:
-                self.zygote = self._adopt(Zygote(_PRELOAD))
+                self.zygote = self._adopt(Zygote(PRELOAD))
             except OSError as error:
                 self._zygote_failed, works, reason = True, False, f"{reason}; there can be no other: {error}"
         for worker in living:

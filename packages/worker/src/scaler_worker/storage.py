@@ -15,7 +15,7 @@ import zmq
 from scaler_client.exceptions import ObjectStorageException
 from scaler_object_storage.connector import ObjectStorageConnector
 from scaler_object_storage.errors import ObjectStorageError
-from scaler_object_storage.values import Parts
+from scaler_object_storage.values import Parts, Pieces
 from scaler_protocol.addresses import Address
 
 TIMEOUT_SECONDS = 60.0
@@ -71,6 +71,13 @@ class Storage:
         except ObjectStorageError as error:
             raise ObjectStorageException(str(error)) from None
 
+    def fetch_value(self, key: bytes) -> memoryview | Pieces:
+        """Return a value that is needed once, for `load_value`. Raises `ObjectStorageException`."""
+        try:
+            return self._open_connector().get_value(key, wait=False)
+        except ObjectStorageError as error:
+            raise ObjectStorageException(str(error)) from None
+
     def fetch_shared(self, key: bytes) -> memoryview:
         """Return the bytes of an object that others may need too. Raises `ObjectStorageException`."""
         view = self._let_go(key) if key in self._kept else self.fetch(key)
@@ -94,7 +101,7 @@ class Storage:
 
     def tidy(self, now: float) -> None:
         """Let go of what was not used for a while."""
-        while self.patience(now) == 0.0:
+        while self._kept and self.patience(now) == 0.0:
             self._let_go(next(iter(self._kept)))
 
     def _let_go(self, key: bytes) -> memoryview:

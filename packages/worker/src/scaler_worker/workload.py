@@ -40,13 +40,14 @@ class Piece:
     @classmethod
     def of(cls, assigned: AssignSlice, function: Function) -> "Piece":
         """Make a piece of a message."""
-        starts = [assigned.first + n for n in offsets(numbers(U32, assigned.block_counts))]
-        sizes = numbers(U32, assigned.block_sizes)
-        awaited = _awaited(assigned) if assigned.dependency_counts else ()
-        piece = cls(assigned, function, assigned.stop, starts=starts, offsets=offsets(sizes), awaited=awaited)
-        piece.needed = frozenset(
-            result.position for results in awaited for result in results if result.status == MADE_HERE
-        )
+        starts = offsets(numbers(U32, assigned.block_counts), assigned.first)
+        ends = offsets(numbers(U32, assigned.block_sizes))
+        piece = cls(assigned, function, assigned.stop, starts=starts, offsets=ends)
+        if assigned.dependency_counts:
+            piece.awaited = _awaited(assigned)
+            piece.needed = frozenset(
+                result.position for results in piece.awaited for result in results if result.status == MADE_HERE
+            )
         return piece
 
     def block_of(self, task: int) -> tuple[memoryview, int, int]:
@@ -130,6 +131,8 @@ class Workload:
 
     def has_neighbours(self) -> bool:
         """Whether results may be finished while another task of the same slice runs."""
+        if not self._pieces:  # nobody else adds one
+            return False
         with self._lock:
             task = self._record[TASK]
             return any(

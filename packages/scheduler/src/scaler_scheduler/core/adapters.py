@@ -35,6 +35,7 @@ class Adapters:
         self._minted = 0
         self._draining: dict[str, tuple[Adapter, Group]] = {}
         self._news_due: float | None = None
+        self.is_concerned = False
 
     def on_hello(self, group_id: str, now: float) -> None:
         """A worker has come; when all of its group have, the group's adapter is told."""
@@ -44,6 +45,7 @@ class Adapters:
 
     def on_report(self, peer: Peer, report: m.AdapterReport, now: float) -> None:
         """Take in capacity and groups; groups that the scheduler does not know are adopted."""
+        self.is_concerned = True
         adapter = self._state.adapters.get(peer)
         if adapter is None:
             adapter = self._state.adapters[peer] = Adapter(peer, report.name, report)
@@ -99,7 +101,7 @@ class Adapters:
             group_id = f"{self._settings.id_prefix}-{self._minted}"
             adapter.groups[group_id] = Group(group_id, adapter.report.capabilities, adapter.revision + 1)
             self._state.owners[group_id] = adapter
-        adapter.changed = True
+        adapter.changed = self.is_concerned = True
         adapter.known_tally = None
         self._out.log(INFO, f"asking {adapter.name} for {count} more worker groups: {reason}")
 
@@ -131,12 +133,13 @@ class Adapters:
         for adapter in self._state.adapters.values():
             if adapter.changed or (is_news_due and adapter.has_news and adapter.report.max_worker_groups):
                 self._command(adapter)
+        self.is_concerned = bool(self._draining) or self._news_due is not None
 
     def _is_empty(self, group: Group) -> bool:
         return all(self._state.is_empty(worker.worker_id) for worker in self.workers_of(group))
 
     def _drain(self, adapter: Adapter, group: Group) -> None:
-        group.draining = True
+        group.draining = self.is_concerned = True
         adapter.known_tally = None
         self._draining[group.group_id] = adapter, group
         self._drain_workers(group)
@@ -160,6 +163,7 @@ class Adapters:
         is_scaled = self._settings.policies.scaling.decide is not None and adapter.report.max_worker_groups
         if self._news_due is None and is_scaled:
             self._news_due = now + NEWS_SECONDS
+            self.is_concerned = True
 
     def _command(self, adapter: Adapter) -> None:
         adapter.changed = adapter.has_news = False

@@ -49,19 +49,24 @@ class Balance:
         self._last: dict[Worker, _Plan] = {}
         self._has_fallen_idle = False
         self._period_ends: float | None = None  # while there are donors
+        self._planned_at = 0.0
+        self.is_concerned = False
+        """Whether somebody has queued tasks, or had, or has fallen idle since the last plans."""
 
     def note(self, worker: Worker) -> None:
         """Take note of a change of the worker's load or state."""
-        available = not worker.draining and not worker.stopped and not worker.blocked
+        available = not (worker.draining or worker.blocked or worker.stopped_since is not None)
         if worker.outstanding == 0 and available and worker.floor < inf:
-            self._has_fallen_idle |= worker not in self._idle
-            self._idle[worker] = None
-        else:
-            self._idle.pop(worker, None)
+            if worker not in self._idle:
+                self._idle[worker] = None
+                self._has_fallen_idle = self.is_concerned = True
+        elif worker in self._idle:
+            del self._idle[worker]
         if worker.outstanding > 1 and not worker.recalls and available:
             self._donors[worker] = None
-        else:
-            self._donors.pop(worker, None)
+            self.is_concerned = True
+        elif worker in self._donors:
+            del self._donors[worker]
 
     def remove(self, worker: Worker) -> None:
         """Forget a worker."""
@@ -69,13 +74,15 @@ class Balance:
         self._donors.pop(worker, None)
         self._last.pop(worker, None)
 
-    def next_wakeup(self) -> float | None:
-        """Return when the period ends, None while nobody has queued tasks."""
-        return self._period_ends
+    def next_wakeup(self, lanes: Lanes) -> float | None:
+        """Return when the period ends, None while nobody has queued tasks.
 
-    def is_wanted(self, lanes: Lanes) -> bool:
-        """Whether somebody has nothing to do, and nothing is ready for him, while somebody has queued tasks."""
-        return bool(self._donors) and bool(self._idle) and bool(self.queued(lanes.idle(), 1))
+        Sooner, if somebody has nothing to do, and nothing is ready for him: they may become worth a recall with time.
+        """
+        if not (self._donors and self._idle and self.queued(lanes.idle(), 1)):
+            return self._period_ends
+        look_at = self._planned_at + STUCK_SECONDS
+        return look_at if self._period_ends is None else min(look_at, self._period_ends)
 
     def queued(self, idle: Mapping[Lane, float], most: int) -> int:
         """Return how many tasks of the idle lanes are queued behind others, up to `most`; only some donors are seen."""
@@ -93,6 +100,8 @@ class Balance:
         At the end of a period, the most loaded worker as well.
         """
         has_fallen_idle, self._has_fallen_idle = self._has_fallen_idle, False
+        self._planned_at = now
+        self.is_concerned = bool(self._donors)
         if not self._donors:
             self._period_ends = None
             return []

@@ -30,7 +30,7 @@ class Clients:
         self._state = state
         self._out = out
         self._dispatch = dispatch
-        self._retention = Retention(settings.object_retention_seconds, state, out, dispatch)
+        self.retention = Retention(settings.object_retention_seconds, state, out, dispatch)
 
     def join(self, peer: Peer, register: m.Register) -> None:
         """Take in a client."""
@@ -46,22 +46,18 @@ class Clients:
             self._dispatch.abandon(batch, force=True)
         self._dispatch.lanes.forget(client)
         if orderly or client.dismissed:
-            self._retention.free(client)
+            self.retention.free(client)
         else:
-            self._retention.keep(client, now)
+            self.retention.keep(client, now)
         self._out.log(INFO, f"client {client.name} left ({reason}); {unfinished} unfinished tasks dropped")
-
-    def next_wakeup(self) -> float | None:
-        """Return when what was kept of a client that has vanished is to go."""
-        return self._retention.next_wakeup()
-
-    def settle(self, now: float) -> None:
-        """Let go what was kept for long enough."""
-        self._retention.settle(now)
 
     def on_define(self, client: Client, define: m.DefineFunction) -> None:
         """Keep a function; the same bytes have the same id, whoever defines them."""
-        if self._ends_for(client, excess_of_function(client, define)) or define.function_id in client.functions:
+        excess = excess_of_function(client, define)
+        if excess:
+            self._send_away(client, excess)
+            return
+        if define.function_id in client.functions:
             return
         function = self._state.functions.get(define.function_id)
         if function is None:
@@ -80,8 +76,11 @@ class Clients:
 
     def on_submit(self, client: Client, batch: m.SubmitBatch) -> None:
         """Take in a batch as far as the waiting limit allows; the rest is answered at once."""
-        excess = "" if batch.batch_id in client.batches else excess_of_batch(self._settings, client, batch)
-        if batch.batch_id in client.batches or self._ends_for(client, excess):
+        if batch.batch_id in client.batches:
+            return
+        excess = excess_of_batch(self._settings, client, batch)
+        if excess:
+            self._send_away(client, excess)
             return
         function = client.functions.get(batch.function_id)
         if function is None:
@@ -146,13 +145,12 @@ class Clients:
             if client.ready_tasks:
                 self.hint(client, cause, text)
 
-    def _ends_for(self, client: Client, excess: str) -> bool:
-        """Send a client away that asks for more than it was told it may, if it does."""
-        if excess and not client.dismissed:
+    def _send_away(self, client: Client, excess: str) -> None:
+        """Have a client go that asks for more than it was told it may."""
+        if not client.dismissed:
             client.dismissed = True
             self._out.log(WARNING, f"client {client.name} is sent away: {excess}")
             self._out.end_session(client.peer, f"it asks for more than it may: {excess}")
-        return bool(excess)
 
     def _forget(self, client: Client, function: Function) -> None:
         del client.functions[function.function_id]
@@ -170,7 +168,7 @@ class Clients:
         links = None
         if batch.dependency_counts:
             client.recent = client.recent or Recent()
-            links = dependencies.resolve(client, batch, unfinished(batch))
+            links = dependencies.resolve(client, batch, unfinished(batch, batch.count))
             if links is None:
                 self._dispatch.outcomes.answer(client, batch.batch_id, range(batch.count), Status.DEPENDENCY_OVER, "")
                 return

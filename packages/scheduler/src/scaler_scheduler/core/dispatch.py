@@ -51,7 +51,7 @@ class Dispatch:
         self, client: Client, submitted: SubmitBatch, function: Function, accepted: int, links: Links | None = None
     ) -> None:
         """Take in a new batch, of which tasks below `accepted` may run; the caller answers for the rest."""
-        ready = [(start, min(stop, accepted)) for start, stop in unfinished(submitted) if start < accepted]
+        ready = unfinished(submitted, accepted)
         if not ready:
             return
         self._state.batch_count += 1
@@ -63,9 +63,10 @@ class Dispatch:
             order=self._state.batch_count,
             starts=offsets(numbers(U32, submitted.block_counts)),
             offsets=offsets(numbers(U32, submitted.block_sizes)),
-            unfinished=sum(stop - start for start, stop in ready),
             links=links,
         )
+        for start, stop in ready:
+            batch.unfinished += stop - start
         function.batches += 1
         client.batches[submitted.batch_id] = batch
         client.held_tasks += submitted.count
@@ -133,9 +134,27 @@ class Dispatch:
 
     # ---- assigning
 
-    def assign(self) -> None:
+    @property
+    def is_concerned(self) -> bool:
+        """Whether tasks are ready, or queued behind others."""
+        return self.lanes.clock.ready_tasks > 0 or self._balance.is_concerned
+
+    def settle(self, now: float) -> None:
+        """Give out what is ready, and take back what is queued while others have nothing to do."""
+        self._assign_all()
+        if self._balance.is_concerned:
+            self.holdings.balance(now)
+
+    def next_wakeup(self) -> float | None:
+        """Return when the balance is to be looked at again. What is ready waits for workers, which are events."""
+        return self._balance.next_wakeup(self.lanes)
+
+    def _assign_all(self) -> None:
         """Give ready tasks to hungry workers until one of both runs out."""
-        while (found := self.lanes.next()) is not None:
+        while self.lanes.clock.ready_tasks > 0:
+            found = self.lanes.next()
+            if found is None:
+                return
             lane, batch, worker = found
             known = self._state.durations.of(batch.function.function_id)
             most = room(worker, known)
@@ -145,7 +164,8 @@ class Dispatch:
             if count < 1:  # it has tasks, so that it answers, and takes part again then
                 lane.hungry.set_aside()
                 continue
-            batch.function.wary = max(0, batch.function.wary - 1)
+            if batch.function.wary:
+                batch.function.wary -= 1
             self._assign(batch, worker, (count, most), UNKNOWN_TASK_SECONDS if known is None else known)
 
     def _assign(self, batch: Batch, worker: Worker, counts: tuple[int, int], task_seconds: float) -> None:
@@ -369,7 +389,10 @@ class Dispatch:
         self._out.send(worker.host, EndTask(worker.worker_id, worker.incarnation, piece.slice_id, task))
 
 
-def unfinished(submitted: SubmitBatch) -> list[tuple[int, int]]:
-    """Return the intervals of tasks that the client does not say are finished."""
+def unfinished(submitted: SubmitBatch, accepted: int) -> list[tuple[int, int]]:
+    """Return the intervals of tasks below `accepted` that the client does not say are finished."""
+    if not submitted.finished:
+        return [(0, accepted)] if accepted else []
     edges = [0, *numbers(U32, submitted.finished), submitted.count]
-    return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
+    spans = zip(edges[::2], edges[1::2], strict=True)
+    return [(start, min(stop, accepted)) for start, stop in spans if start < min(stop, accepted)]

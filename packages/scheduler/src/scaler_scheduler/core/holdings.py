@@ -87,11 +87,6 @@ class Holdings:
         for donor, limits in self._balance.plans(now, self._lanes):
             self._ask_back(donor, limits)
 
-    @property
-    def wants_balance(self) -> bool:
-        """Whether somebody is idle while somebody has queued tasks that may become worth a recall with time."""
-        return self._balance.is_wanted(self._lanes)
-
     def _ask_back(self, worker: Worker, limits: list[tuple[Slice, int]]) -> None:
         self._counts.balance_canceling += sum(piece.stop - limit for piece, limit in limits)
         self.recall(worker, limits)

@@ -1,7 +1,9 @@
-"""Which worker gets the next tasks: the least loaded of those that should hold more than they do."""
+"""Which worker gets the next tasks: the one with the fewest, of those that should hold more than they do.
+
+Of equal ones that with the least seconds of work.
+"""
 
 import heapq
-from itertools import count
 from math import inf
 
 from scaler_scheduler.core.state import Worker
@@ -16,11 +18,12 @@ _STALE_ENTRIES = 64
 
 
 class HungryWorkers:
-    """A heap by load of the workers that were added; an entry is stale when its worker has changed since."""
+    """A heap by load, as above, of the workers that were added; an entry is stale when its worker has changed since."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, int, int, Worker]] = []
-        self._ties = count()
+        self._heap: list[tuple[int, float, int, int, Worker]] = []
+        self._entries = 0  # made so far
+        self._clear_after = _STALE_ENTRIES
         self.workers: dict[Worker, None] = {}
         self.helpers: dict[Worker, None] = {}
         """Hungry ones, which are in no heap: each takes only tasks above its floor."""
@@ -44,11 +47,11 @@ class HungryWorkers:
             else:
                 self.helpers.pop(worker, None)
         elif is_hungry(worker):
-            entry = (worker.load_seconds, worker.outstanding, next(self._ties), worker.version, worker)
+            self._entries += 1  # of equal workers the one that has waited longest
+            entry = (worker.outstanding, worker.load_seconds, self._entries, worker.version, worker)
             heapq.heappush(self._heap, entry)
-            if len(self._heap) > 4 * len(self.workers) + _STALE_ENTRIES:
-                self._heap = [entry for entry in self._heap if self._is_current(entry)]
-                heapq.heapify(self._heap)
+            if self._entries > self._clear_after:
+                self._clear()
 
     def first(self, priority: float = inf) -> Worker | None:
         """Return who gets a task of this priority: the least loaded worker, but before a busy one a helper.
@@ -73,14 +76,20 @@ class HungryWorkers:
         """Remove the least loaded worker, which `first` has returned, until its next `update`."""
         heapq.heappop(self._heap)
 
-    def _is_current(self, entry: tuple[float, int, int, int, Worker]) -> bool:
+    def _clear(self) -> None:
+        """Remove stale entries. From time to time, for each new one makes another stale."""
+        self._heap = [entry for entry in self._heap if self._is_current(entry)]
+        heapq.heapify(self._heap)
+        self._clear_after = self._entries + 4 * len(self.workers) + _STALE_ENTRIES
+
+    def _is_current(self, entry: tuple[int, float, int, int, Worker]) -> bool:
         *_, version, worker = entry
         return version == worker.version and worker in self.workers and is_hungry(worker)
 
 
 def is_hungry(worker: Worker) -> bool:
     """Whether the worker should be given more."""
-    if worker.draining or worker.stopped or worker.blocked:
+    if worker.draining or worker.blocked or worker.stopped_since is not None:
         return False
     if worker.lender or worker.clients:  # what were queued there might have to be taken back at once
         return not worker.outstanding and worker.floor < inf

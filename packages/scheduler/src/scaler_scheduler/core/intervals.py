@@ -11,7 +11,7 @@ class Intervals:
 
     def __init__(self, start: int = 0, stop: int = 0) -> None:
         self._spans: list[tuple[int, int]] = [(start, stop)] if start < stop else []
-        self.size = max(0, stop - start)
+        self.size = stop - start if self._spans else 0
         """How many numbers are in the set."""
 
     def __bool__(self) -> bool:

@@ -40,8 +40,8 @@ class Lane:
 
         Where even this one has work, a grain more for it leaves nobody behind; slices of single tasks would cost more.
         """
-        share = max(1, self.ready.tasks // (2 * max(1, len(self.hungry.workers))))
-        if task_seconds is None:
+        share = self.ready.tasks // (2 * (len(self.hungry.workers) or 1)) or 1
+        if task_seconds is None or not worker.load_seconds:
             return share
         return max(share, int(min(GRAIN_SECONDS, worker.load_seconds) / task_seconds))
 
@@ -51,7 +51,7 @@ class Lanes:
 
     def __init__(self, allocate: AllocationPolicy) -> None:
         self._allocate = allocate
-        self._clock = FairClock()
+        self.clock = FairClock()
         self._lanes: dict[LaneKey, Lane] = {}
         self._unused: dict[LaneKey, Lane] = {}
         self._workers: dict[Worker, list[Lane]] = {}
@@ -62,16 +62,17 @@ class Lanes:
     @property
     def ready_tasks(self) -> int:
         """Ready tasks of all lanes."""
-        return sum(lane.ready.tasks for lane in self._lanes.values())
+        return self.clock.ready_tasks
 
     def enter(self, capabilities: Capabilities) -> Lane:
         """Return the lane for these capabilities, one more batch in it."""
         requested = self._allocate.requested(capabilities)
         key = _key(requested)
         lane = self._lanes.get(key)
-        self._unused.pop(key, None)
+        if key in self._unused:
+            del self._unused[key]
         if lane is None:
-            lane = self._lanes[key] = Lane(requested, self._clock)
+            lane = self._lanes[key] = Lane(requested, self.clock)
             for worker, lanes in self._workers.items():
                 if self._allocate.suits(worker.capabilities, requested):
                     lanes.append(lane)
@@ -139,10 +140,10 @@ class Lanes:
         """Return the task that is next among those that somebody can run now, and who."""
         best: tuple[tuple[int, float], Lane, Batch, Worker] | None = None
         for lane in self._lanes.values():
-            if not lane.ready.tasks:
-                continue
-            first = lane.ready.first() if lane.hungry.first() is not None else None
-            worker = None if first is None else lane.hungry.first(-first[0][0])
+            worker = lane.hungry.first() if lane.ready.tasks else None
+            first = None if worker is None else lane.ready.first()
+            if first is not None and lane.hungry.helpers:  # which take only some priorities
+                worker = lane.hungry.first(-first[0][0])
             if worker is not None and first is not None and (best is None or first[0] < best[0]):
                 best = (first[0], lane, first[1], worker)
         return None if best is None else best[1:]
@@ -159,4 +160,4 @@ class Lanes:
 
 
 def _key(capabilities: Capabilities) -> LaneKey:
-    return tuple(sorted(capabilities.items()))
+    return tuple(sorted(capabilities.items())) if capabilities else ()

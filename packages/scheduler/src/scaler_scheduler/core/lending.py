@@ -139,8 +139,14 @@ class Lending:
 
     # ---- decisions
 
+    @property
+    def is_concerned(self) -> bool:
+        """Whether a lender or helper has changed, or somebody waits for time to pass."""
+        changed = self._state.restless or self._failed
+        return bool(changed or self._slots or self._idle or self._suspending or self._not_before)
+
     def settle(self, now: float) -> None:
-        """Find out who is blocked, and what their helpers may take. Comes before tasks are assigned, and after."""
+        """Find out who is blocked, and what their helpers may take."""
         self._note_failures(now)
         due = [worker for worker, at in self._suspending.items() if now >= at]
         restless, self._state.restless = self._state.restless, {}
@@ -152,7 +158,8 @@ class Lending:
             self._settle_slot(worker, now)
 
     def lend(self, now: float) -> None:
-        """Ask for helpers where tasks find no other place, and end those that have long had nothing to do."""
+        """Once tasks are assigned, ask for helpers where some find no place, and end those that have long been idle."""
+        self.settle(now)
         for worker, floor in sorted(self._slots.items(), key=_highest_first):
             starting = len(self._starting)
             if now < self._not_before.get(worker.worker_id, now) or worker.host not in self._state.hosts:

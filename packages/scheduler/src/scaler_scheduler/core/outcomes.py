@@ -168,8 +168,8 @@ class Outcomes:
         function.unfinished += tasks
         if function.unfinished:
             self._state.busy[function] = None
-        else:
-            self._state.busy.pop(function, None)
+        elif function in self._state.busy:
+            del self._state.busy[function]
 
     def close_batch(self, batch: Batch) -> None:
         """Forget a batch that has ended."""

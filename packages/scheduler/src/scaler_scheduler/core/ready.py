@@ -11,9 +11,12 @@ Rank = tuple[int, float]
 
 @dataclass(slots=True)
 class FairClock:
-    """What the client served last has used: where a client that was idle joins. One for all queues."""
+    """What all queues have in common."""
 
     used_seconds: float = 0.0
+    """What the client served last has used: where a client that was idle joins."""
+    ready_tasks: int = 0
+    """Of all queues."""
 
 
 @dataclass(slots=True)
@@ -38,13 +41,14 @@ class ReadyQueue:
         if not batch.client.ready_tasks:  # it was idle: what it did not use then is not made up for
             batch.client.used_seconds = max(batch.client.used_seconds, self._clock.used_seconds)
         batch.ready.add(start, stop)
-        batch.client.ready_tasks += stop - start
-        self.tasks += stop - start
+        self._count(batch.client, stop - start)
         if batch.queued:
             return
         batch.queued = True
-        queues = self._levels.setdefault(batch.submitted.priority, _Level()).queues
-        heapq.heappush(queues.setdefault(batch.client, []), (batch.order, batch))
+        level = self._levels.get(batch.submitted.priority)
+        if level is None:
+            level = self._levels[batch.submitted.priority] = _Level()
+        heapq.heappush(level.queues.setdefault(batch.client, []), (batch.order, batch))
 
     def first(self) -> tuple[Rank, Batch] | None:
         """Return the batch whose first ready task is next, None if nothing is ready that may be sent out now."""
@@ -79,19 +83,21 @@ class ReadyQueue:
         """Remove the first `count` tasks of the batch; they are estimated to take `seconds`."""
         self._clock.used_seconds = batch.client.used_seconds
         batch.ready.take_first(count)
-        batch.client.ready_tasks -= count
         batch.client.used_seconds += seconds
-        self.tasks -= count
-        if not batch.ready:
+        self._count(batch.client, -count)
+        if not batch.ready.size:
             _front(self._levels[batch.submitted.priority].queues[batch.client])
 
     def remove(self, batch: Batch, start: int, stop: int) -> list[tuple[int, int]]:
         """Remove what is ready of tasks [start, stop); return the intervals removed."""
         removed = batch.ready.remove(start, stop)
-        count = sum(high - low for low, high in removed)
-        batch.client.ready_tasks -= count
-        self.tasks -= count
+        self._count(batch.client, -sum(high - low for low, high in removed))
         return removed
+
+    def _count(self, client: Client, tasks: int) -> None:
+        client.ready_tasks += tasks
+        self.tasks += tasks
+        self._clock.ready_tasks += tasks
 
     def clients(self) -> list[Client]:
         """Return the clients that have tasks here."""
@@ -108,7 +114,7 @@ class ReadyQueue:
 def _front(queue: list[tuple[int, Batch]]) -> Batch | None:
     while queue:
         batch = queue[0][1]
-        if batch.ready:
+        if batch.ready.size:
             return batch
         batch.queued = False
         heapq.heappop(queue)

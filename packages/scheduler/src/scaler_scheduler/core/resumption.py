@@ -42,6 +42,7 @@ class Resumption:
         self._returning: dict[Client, None] = {}
         self._parked: dict[tuple[Worker, int], _Parked] = {}
         self._adopted: dict[tuple[Worker, int], Slice] = {}  # of which outcomes may come that are known
+        self.is_concerned = False
 
     # ---- who comes, and who goes
 
@@ -50,6 +51,7 @@ class Resumption:
         if register.instance_id and now < self._latest:
             client.returning = True
             self._returning[client] = None
+            self.is_concerned = True
 
     def client_left(self, client: Client) -> None:
         """Forget a client. What runs for it may end unheard, unless it comes back soon."""
@@ -57,6 +59,7 @@ class Resumption:
 
     def greeted(self, worker: Worker, hello: WorkerHello, now: float) -> None:
         """Take in what a worker has of before."""
+        self.is_concerned = True
         for held in hello.held:
             client = self._state.clients.get(held.client_id)
             batch = None if client is None else client.batches.get(held.batch_id)
@@ -112,6 +115,7 @@ class Resumption:
         for key, piece in list(self._adopted.items()):
             if piece.worker.slices.get(piece.slice_id) is not piece:
                 del self._adopted[key]
+        self.is_concerned = bool(self._returning or self._parked or self._adopted)
 
     def next_wakeup(self) -> float | None:
         """Return when `settle` has something to do without an event."""

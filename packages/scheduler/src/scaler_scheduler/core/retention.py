@@ -25,12 +25,14 @@ class Retention:
         self._out = out
         self._dispatch = dispatch
         self._kept: dict[Peer, _Kept] = {}  # in the order of their ends
+        self.is_concerned = False
 
     def keep(self, client: Client, now: float) -> None:
         """Keep what a client has that has just vanished."""
         before = self._kept.pop(client.peer, None)
         functions = client.functions if before is None else {**before.functions, **client.functions}
         self._kept[client.peer] = _Kept(now + self._seconds, functions)
+        self.is_concerned = True
 
     def free(self, client: Client) -> None:
         """Let everything go of a client that has just taken its leave."""
@@ -41,6 +43,7 @@ class Retention:
         """Let go what was kept for long enough; a client that is back has its own again."""
         while self._kept and next(iter(self._kept.values())).until <= now:
             self._end(next(iter(self._kept)))
+        self.is_concerned = bool(self._kept)
 
     def next_wakeup(self) -> float | None:
         """Return when `settle` is wanted."""

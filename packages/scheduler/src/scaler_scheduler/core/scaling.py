@@ -38,11 +38,13 @@ class Scaling:
         self._next = now
         self._tasks = 0  # at the last decision
         self._skipped = False
+        self.is_concerned = False
 
     def settle(self, now: float) -> None:
         """Decide, unless that was done a moment ago."""
         managed = [adapter for adapter in self._state.adapters.values() if adapter.report.max_worker_groups]
         self._skipped = False
+        self.is_concerned = self._policy.decide is not None and bool(managed)
         if self._policy.decide is None or not managed:
             self._lasting = {}
             self._backlog.forget()

@@ -10,12 +10,14 @@ from typing import Any
 from scaler_protocol import messages as m
 from scaler_protocol.errors import ProtocolError
 from scaler_runtime import core as c
+from scaler_runtime.wakeups import earliest
 from scaler_scheduler.core.adapters import Adapters
-from scaler_scheduler.core.balance import STUCK_SECONDS, Balance
+from scaler_scheduler.core.balance import Balance
 from scaler_scheduler.core.clients import Clients
 from scaler_scheduler.core.dispatch import Dispatch
 from scaler_scheduler.core.lending import Lending
 from scaler_scheduler.core.output import Output
+from scaler_scheduler.core.part import Part, check_unconcerned
 from scaler_scheduler.core.resumption import Resumption
 from scaler_scheduler.core.scaling import Scaling
 from scaler_scheduler.core.settings import Settings
@@ -52,7 +54,6 @@ class SchedulerCore:
         balance = Balance(settings.load_balance_seconds, settings.load_balance_trigger_times)
         dispatch = Dispatch(self.state, self._out, settings.policies.allocate, balance)
         self._dispatch = dispatch
-        self._balance = balance
         self._output = Output(self.state, self._out)
         self._clients = Clients(settings, self.state, self._out, dispatch)
         self._lending = Lending(settings, self.state, self._out, dispatch)
@@ -61,7 +62,19 @@ class SchedulerCore:
         self._adapters = Adapters(settings, self.state, self._out, dispatch, self._clients)
         self._scaling = Scaling(settings, self.state, dispatch, self._adapters, now)
         self._waiting = Waiting(settings, self.state, self._out, dispatch, self._clients)
-        self._balance_at: float | None = None
+        self._turn: tuple[tuple[Part, Callable[[float], None]], ...] = (
+            (self._clients.retention, self._clients.retention.settle),
+            (self._workers, self._workers.settle),
+            (self._resumption, self._resumption.settle),
+            (self._lending, self._lending.settle),
+            (dispatch, dispatch.settle),
+            (self._lending, self._lending.lend),
+            (self._scaling, self._scaling.settle),
+            (self._adapters, self._adapters.settle),
+            (self._waiting, self._waiting.settle),
+        )
+        """What is decided in a turn, by whom and in which order."""
+        self._parts = tuple(dict.fromkeys(part for part, _ in self._turn))
 
     def handle(self, event: c.Event, now: float) -> list[c.Effect]:
         """Take in one event; the effects are to be carried out in their order.
@@ -74,18 +87,16 @@ class SchedulerCore:
 
     def next_wakeup(self) -> float | None:
         """Return when `Settle` is wanted at the latest."""
-        wakeups = (
-            self._balance_at,
-            self._balance.next_wakeup(),
-            self._clients.next_wakeup(),
-            self._scaling.next_wakeup(),
-            self._adapters.next_wakeup(),
-            self._waiting.next_wakeup(),
-            self._workers.next_wakeup(),
-            self._lending.next_wakeup(),
-            self._resumption.next_wakeup(),
-        )
-        return min((at for at in wakeups if at is not None), default=None)
+        return earliest(*[part.next_wakeup() for part in self._parts if part.is_concerned])
+
+    def check(self, now: float) -> None:
+        """Raise `AssertionError` unless the tables agree, and nobody misses a turn or a wake-up by not being asked.
+
+        To be called after `Settle`.
+        """
+        self.state.check()
+        for part in self._parts:
+            check_unconcerned(part, self._out, now)
 
     # ---- events
 
@@ -141,28 +152,21 @@ class SchedulerCore:
         self._clients.end_all(event.reason)
 
     def on_settle(self, event: c.Settle, now: float) -> None:
-        self._clients.settle(now)
-        self._workers.settle(now)
-        self._resumption.settle(now)
-        self._lending.settle(now)
-        self._dispatch.assign()
-        self._dispatch.holdings.balance(now)
-        self._lending.settle(now)
-        self._lending.lend(now)
-        self._balance_at = now + STUCK_SECONDS if self._dispatch.holdings.wants_balance else None
-        self._scaling.settle(now)
-        self._adapters.settle(now)
-        self._waiting.settle(now)
+        for part, decide in self._turn:
+            if part.is_concerned:
+                decide(now)
         if sys.flags.dev_mode:
-            self.state.check()
+            self.check(now)
 
     # ---- messages
 
     def from_client(self, peer: c.Peer, message: m.Message, now: float) -> None:
+        _CLIENT_MESSAGES[type(message)](self._clients, self.state.clients[peer], message)
+
+    def on_submit(self, peer: c.Peer, message: m.SubmitBatch, now: float) -> None:
         client = self.state.clients[peer]
-        _CLIENT_MESSAGES[type(message)](self._clients, client, message)
-        if isinstance(message, m.SubmitBatch):
-            self._resumption.submitted(client, message.batch_id, now)
+        self._clients.on_submit(client, message)
+        self._resumption.submitted(client, message.batch_id, now)
 
     def on_hello(self, peer: c.Peer, message: m.WorkerHello, now: float) -> None:
         self._workers.on_hello(peer, message, now)
@@ -198,6 +202,7 @@ class SchedulerCore:
 
     def on_adapter_report(self, peer: c.Peer, message: m.AdapterReport, now: float) -> None:
         self._adapters.on_report(peer, message, now)
+        self._scaling.is_concerned = True
 
 
 _HANDLERS: dict[type[Any], Callable[[SchedulerCore, Any, float], None]] = {
@@ -213,6 +218,7 @@ _HANDLERS: dict[type[Any], Callable[[SchedulerCore, Any, float], None]] = {
 }
 _MESSAGES: dict[type[Any], Callable[[SchedulerCore, c.Peer, Any, float], None]] = {
     **dict.fromkeys(_ACCEPTED["client"], SchedulerCore.from_client),
+    m.SubmitBatch: SchedulerCore.on_submit,
     m.WorkerHello: SchedulerCore.on_hello,
     m.TaskResults: SchedulerCore.on_results,
     m.SlicesReturned: SchedulerCore.on_returned,
@@ -225,7 +231,6 @@ _MESSAGES: dict[type[Any], Callable[[SchedulerCore, c.Peer, Any, float], None]] 
 _CLIENT_MESSAGES: dict[type[Any], Callable[[Clients, Any, Any], None]] = {
     m.DefineFunction: Clients.on_define,
     m.ForgetFunctions: Clients.on_forget,
-    m.SubmitBatch: Clients.on_submit,
     m.CancelTasks: Clients.on_cancel,
     m.AbandonBatches: Clients.on_abandon,
     m.RequestShutdown: Clients.on_shutdown,

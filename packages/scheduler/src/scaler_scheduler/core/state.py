@@ -465,6 +465,9 @@ class Outbox:
     def __init__(self) -> None:
         self._effects: list[Effect] = []
 
+    def __len__(self) -> int:
+        return len(self._effects)
+
     def send(self, peer: Peer, message: Message) -> None:
         """Send a message."""
         self._effects.append(Send(peer, message))

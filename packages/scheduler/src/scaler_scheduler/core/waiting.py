@@ -23,16 +23,24 @@ class Waiting:
         self._clients = clients
         self._warned: set[str] = set()
         self._next: float | None = None
+        self._is_waiting = False  # somewhere
+
+    @property
+    def is_concerned(self) -> bool:
+        """Whether tasks are ready, or were and waited."""
+        return self._is_waiting or self._dispatch.lanes.clock.ready_tasks > 0
 
     def settle(self, now: float) -> None:
         """Warn where it is time to."""
         self._next = None
+        self._is_waiting = False
         for lane in self._dispatch.lanes:
             if not lane.ready.tasks or lane.hungry.workers:
                 lane.waiting_since = None
                 continue
             if lane.waiting_since is None:
                 lane.waiting_since = now
+            self._is_waiting = True
             found = self._cause(lane)
             if found is None:
                 continue

@@ -29,6 +29,7 @@ class Workers:
         self._dispatch = dispatch
         self._lending = lending
         self._stopped: dict[Worker, None] = {}
+        self.is_concerned = False
 
     # ---- workers
 
@@ -121,6 +122,7 @@ class Workers:
 
     def on_report(self, host: Host, report: m.HostReport, now: float) -> None:
         """Compare with what a host says of its workers."""
+        self.is_concerned = True
         present = {entry.worker_id for entry in report.workers}
         for worker_id in sorted(host.reported - present):
             worker = self._state.workers.get(worker_id)
@@ -182,6 +184,7 @@ class Workers:
                 self._dispatch.holdings.recall_all(worker)  # should it go on one day
                 self._run_again(self._dispatch.holdings.give_up(worker))
                 self._lending.given_up(worker, now)
+        self.is_concerned = bool(self._stopped) or any(host.undrained for host in self._state.hosts.values())
 
     def next_wakeup(self) -> float | None:
         """Return when `settle` has something to do without an event."""
