@@ -4,7 +4,6 @@ import contextlib
 import copy
 import signal
 import subprocess
-import urllib.error
 import urllib.request
 
 from tests.integration.commands import PATIENCE_SECONDS, free_address, wait_until
@@ -52,7 +51,11 @@ class Registry:
                 stderr=output,
                 start_new_session=True,
             )
-        wait_until(self._answers, log.read_text)
+        try:
+            wait_until(self._answers, log.read_text)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self):
         """End it."""
@@ -81,5 +84,5 @@ class Registry:
         try:
             with urllib.request.urlopen(f"http://{self.address}/v2/", timeout=PATIENCE_SECONDS) as answer:
                 return answer.status == 200
-        except urllib.error.URLError:
+        except OSError:
             return False

@@ -6,6 +6,7 @@ from scaler_adapter_core.model import ConstantDesire
 from scaler_adapter_fixed_native import server
 from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
 from scaler_protocol.addresses import Address
+from scaler_runtime.config import ConfigError
 from scaler_runtime.options import WorkerAdapterConfig
 from scaler_runtime.program import ProgramError
 from scaler_worker.processes import PRELOAD
@@ -70,6 +71,18 @@ def test_a_child_forks_its_workers_from_itself_and_says_what_became_of_it(monkey
     calls.failure = "preload failed"
     assert server.run_child((config(), 1234), channel) == 1
     assert channel.said == [("failed", "preload failed")]
+
+
+def test_a_child_says_that_its_log_has_no_place(monkeypatch):
+    Calls(monkeypatch)
+    channel = Channel()
+
+    def refuse(_config):
+        raise ConfigError("logging_paths: cannot write to 'x'", "logging_paths")
+
+    monkeypatch.setattr(server, "setup_logging", refuse)
+    assert server.run_child((config(), 1234), channel) == 2
+    assert channel.said == [("failed", "logging_paths: cannot write to 'x'")]
 
 
 @pytest.mark.parametrize("number", [0, 1])

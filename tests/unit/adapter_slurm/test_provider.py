@@ -255,6 +255,15 @@ def test_that_one_has_ended_just_now_is_no_failure_to_ask_the_others(state):
 
 
 @on_stage
+async def test_a_suspended_job_which_hears_only_sigkill_is_cancelled(stage):
+    runs, suspended = stage.add("a"), stage.add("b", "SUSPENDED")
+    await stage.provider.terminate(["a", "b"], TerminateMode.STOP, 3.0)
+    assert stage.slurm.calls == [("TERM", [runs]), ("cancel", [suspended])]
+    await stage.provider.terminate(["a", "b"], TerminateMode.KILL, 0.0)
+    assert stage.slurm.calls[2:] == [("kill", [runs, suspended])]
+
+
+@on_stage
 async def test_a_job_that_is_ending_is_not_asked_to(stage):
     stage.add("a", "COMPLETING")
     for mode in TerminateMode:

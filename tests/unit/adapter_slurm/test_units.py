@@ -3,7 +3,7 @@
 import pytest
 
 from scaler_adapter_core.provider import UnitState
-from scaler_adapter_slurm.units import has_ended, state_of
+from scaler_adapter_slurm.units import has_ended, is_over, state_of
 from tests.unit.adapter_slurm.fake_slurm import NOW, job
 
 DRAIN_SECONDS = 30.0
@@ -35,6 +35,25 @@ def test_a_job_runs():
 def test_a_job_whose_processes_end_is_there_until_it_is_known_how_they_have(state):
     assert shown(state, end_time=NOW - 1) == (UnitState.RUNNING, "")
     assert not has_ended(job(state))
+
+
+@pytest.mark.parametrize(
+    ("state", "over"),
+    [
+        ("PENDING", False),
+        ("RUNNING", False),
+        ("SUSPENDED", False),
+        ("RUNNING SIGNALING", False),
+        ("SIGNALING", False),
+        ("PENDING COMPLETING", False),
+        ("COMPLETING", True),
+        ("CANCELLED COMPLETING", True),
+        ("COMPLETED STAGE_OUT", True),
+        ("FAILED", True),
+    ],
+)
+def test_what_is_over_need_not_be_asked_to_end(state, over):
+    assert is_over(job(state)) is over
 
 
 def test_a_job_whose_node_does_not_let_it_go_has_ended_all_the_same():

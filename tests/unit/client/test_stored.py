@@ -130,10 +130,13 @@ def test_large_bytes_at_the_top_lie_apart_and_come_back_as_bytes(dumped):
     assert (value if type(value) is bytes else value[0][0]) is buffers[0]
 
 
-def test_bytes_that_occur_twice_are_stored_once():
-    parts = dump_call_apart((LARGE, LARGE), {}, DEFAULT)
+@pytest.mark.parametrize("again", [LARGE, [LARGE], [[[LARGE]]], np.array([LARGE], object)])
+def test_bytes_that_occur_twice_are_stored_once(again):
+    parts = dump_call_apart((LARGE, again), {}, DEFAULT)
     assert parts.size < 1.5 * len(LARGE)
     (first, second), _ = load_stored(whole(parts), DEFAULT)
+    while type(second) is not bytes:
+        second = second[0]
     assert first is second
     assert first == LARGE
 

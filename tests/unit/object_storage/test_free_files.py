@@ -15,13 +15,14 @@ MIB = 1 << 20
 def clock(monkeypatch):
     class Clock:
         now = 1000
+        day = staticmethod(time.time_ns)
 
         def monotonic_ns(self):
             self.now += 1
             return self.now
 
         def time_ns(self):
-            return time.time_ns()
+            return self.day()
 
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
@@ -109,11 +110,34 @@ def test_a_folder_that_has_not_changed_is_not_listed_again(free_files, tmp_path,
 
 def test_a_folder_that_has_just_changed_is_listed_each_time(free_files, folder, tmp_path, clock):
     now = time.time_ns()
+    clock.day = lambda: now + 1_000_000
     os.utime(tmp_path / FREE, ns=(now, now))
     assert take(free_files, tmp_path, MIB) is None
 
     add(FreeFiles(folder), tmp_path, MIB, b"new")
     os.utime(tmp_path / FREE, ns=(now, now))  # as a coarse clock would have it
+
+    assert take(free_files, tmp_path, MIB) == b"new"
+
+
+def test_a_file_that_comes_just_after_listing_is_seen_however_slow_the_process_is(
+    free_files, folder, tmp_path, clock, monkeypatch
+):
+    now = time.time_ns()
+    clock.day = lambda: now + 1_000_000
+    os.utime(tmp_path / FREE, ns=(now, now))
+
+    def slow():
+        names = listed()
+        add(FreeFiles(folder), tmp_path, MIB, b"new")
+        os.utime(tmp_path / FREE, ns=(now, now))
+        clock.day = lambda: now + 1_000_000_000
+        return names
+
+    listed = free_files._listed
+    monkeypatch.setattr(free_files, "_listed", slow)
+    assert take(free_files, tmp_path, MIB) is None
+    monkeypatch.undo()
 
     assert take(free_files, tmp_path, MIB) == b"new"
 

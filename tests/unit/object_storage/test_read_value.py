@@ -55,6 +55,20 @@ def test_anything_else_is_to_be_mapped(folder, parts):
     assert read_value(folder, KEY) is None
 
 
+def test_more_than_one_call_can_read_is_to_be_mapped_without_reading_it(folder, monkeypatch):
+    def counted(descriptor, length, at):
+        lengths.append(length)
+        return pread(descriptor, length, at)
+
+    write_object(folder, KEY, OWNER, value(bytes(BIG)))
+    lengths, pread = [], os.pread
+    monkeypatch.setattr(object_file.os, "pread", counted)
+    monkeypatch.setattr(object_file, "_MOST_READ_BYTES", BIG - 1)
+
+    assert read_value(folder, KEY) is None
+    assert BIG not in lengths
+
+
 def test_what_is_not_there_is_not_read(folder):
     assert read_value(folder, KEY) is None
     write_object(folder, KEY, OWNER, value(bytes(BIG)))

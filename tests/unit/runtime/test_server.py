@@ -8,6 +8,7 @@ import pytest
 
 from scaler_protocol import codec
 from scaler_protocol import messages as m
+from scaler_runtime import server as server_module
 from scaler_runtime.core import PeerDetached, PeerJoined, PeerLeft
 from scaler_runtime.server import Server
 from scaler_runtime.session import Identity, Session
@@ -139,6 +140,31 @@ def test_the_last_words_of_a_connection_count_though_its_end_is_noticed_before_t
         socket.wake()
 
         assert await notes.events.get() is PeerLeft
+
+    asyncio.run(serve(script))
+
+
+class Chatter(list):
+    """Input that never ends: after what lies in it, one peer goes on and on."""
+
+    def __bool__(self):
+        return True
+
+    def pop(self, index):
+        return super().pop(index) if len(self) else (b"chatter", codec.encode(codec.EMPTY_PACKET), -1)
+
+
+def test_the_end_of_a_connection_is_noticed_though_somebody_never_stops_talking(monkeypatch):
+    monkeypatch.setattr(server_module, "_LAST_WORDS_SECONDS", 0.0)
+
+    async def script(socket, notes):
+        socket.input = Chatter([(b"route", registration(), DESCRIPTOR)])
+        socket.wake()
+        assert await notes.events.get() is PeerJoined
+        socket.late[b"route"] = []
+        socket.lost.append(DESCRIPTOR)
+
+        assert await notes.events.get() is PeerDetached
 
     asyncio.run(serve(script))
 

@@ -5,6 +5,7 @@ import pytest
 from scaler_protocol import messages as m
 from scaler_runtime import sessions as sessions_module
 from scaler_runtime.core import Congested, PeerAttached, PeerDetached, PeerJoined, PeerLeft, Received, Relieved
+from scaler_runtime.link import size_of
 from scaler_runtime.session import MAX_REPEATS, Identity, Incoming, Rejected, Session, Up
 from scaler_runtime.sessions import CONGESTED_BYTES, Patience, Sessions
 
@@ -385,6 +386,27 @@ def test_a_peer_that_takes_nothing_is_sent_away(monkeypatch):
 
     assert wire.table.send(peer, m.Notice("a", "")) == [PeerLeft(peer, "it does not take what it is sent")]
     assert [type(event) for event in wire.exchange()[1]] == [Rejected]
+
+
+def test_so_many_messages_make_a_peer_congested_whatever_is_in_them():
+    least = sessions_module.MAX_UNACKNOWLEDGED_MESSAGES * size_of(m.Heartbeat())
+    assert least > CONGESTED_BYTES  # they are counted for congested ones only
+
+
+def test_who_is_sent_away_while_another_is_sent_something_costs_the_others_nothing():
+    table = sessions()
+    wires = [Wire(table) for _ in range(3)]
+    for wire in wires:
+        wire.connect()
+    for wire in wires:
+        table.send(wire.peer.identity.session_id, m.Notice("c", "t"))
+
+    outgoing = table.outgoing()
+    routes = [next(outgoing)[0]]
+    table.end(wires[1].peer.identity.session_id, "enough")
+    routes += [route for route, _ in outgoing]
+
+    assert routes == [wires[0].route, wires[2].route]
 
 
 def test_answers_to_a_peer_that_asks_and_does_not_read_do_not_pile_up():

@@ -7,6 +7,7 @@ from scaler_adapter_core.model import ConstantDesire
 from scaler_adapter_fixed_native.config import FixedNativeWorkerAdapterConfig
 from scaler_adapter_native.config import NativeWorkerAdapterConfig
 from scaler_adapter_native.server import run_workers
+from scaler_runtime.config import ConfigError
 from scaler_runtime.logging import setup_logging
 from scaler_runtime.program import ProgramError
 from scaler_runtime.zygote import Channel, Zygote
@@ -24,12 +25,15 @@ def run_child(arguments: tuple[FixedNativeWorkerAdapterConfig, int], channel: Ch
     Says `("ready",)` once all workers are registered, `("failed", one line)` if that cannot be.
     """
     config, parent_pid = arguments
-    setup_logging(config.logging_config)  # before the fork, so that it need not be done in each worker
-    zygote = Zygote(PRELOAD, fork=True)  # what this process has imported, its workers have
     try:
+        setup_logging(config.logging_config)  # before the fork, so that it need not be done in each worker
+        zygote = Zygote(PRELOAD, fork=True)  # what this process has imported, its workers have
         return run_fixed(config, zygote=zygote, parent_pid=parent_pid, announce=channel.say)
     except ProgramError:  # has been said
         return 1
+    except ConfigError as error:
+        channel.say(("failed", str(error)))
+        return 2
 
 
 def run_fixed(

@@ -24,7 +24,7 @@ from scaler_adapter_slurm.config import WARNING_SLACK_SECONDS
 from scaler_adapter_slurm.endings import Endings
 from scaler_adapter_slurm.jobs import Job
 from scaler_adapter_slurm.submission import Submission
-from scaler_adapter_slurm.units import has_ended, is_over, is_waiting, state_of, time_of
+from scaler_adapter_slurm.units import has_ended, is_over, is_suspended, is_waiting, state_of, time_of
 from scaler_protocol.identifiers import worker_ids_of
 
 SUBMISSIONS_AT_ONCE: Final = 4
@@ -144,10 +144,12 @@ class SlurmProvider:
 
     async def _end(self, jobs: Sequence[Job], mode: TerminateMode) -> None:
         """Ask all of them, also where that fails for some."""
-        running = _ids(job for job in jobs if self._is_there(job))
-        waiting = _ids(job for job in jobs if not self._is_there(job))
-        ask = self._slurm.kill(running) if mode is TerminateMode.KILL else self._slurm.signal_script(running, "TERM")
-        for failure in await asyncio.gather(ask, self._slurm.cancel(waiting), return_exceptions=True):
+        is_kill = mode is TerminateMode.KILL
+        # For a suspended job scancel tries for minutes to send a signal, unless that is SIGKILL.
+        hearing = [job for job in jobs if self._is_there(job) and (is_kill or not is_suspended(job))]
+        ask = self._slurm.kill(_ids(hearing)) if is_kill else self._slurm.signal_script(_ids(hearing), "TERM")
+        cancel = self._slurm.cancel(_ids(job for job in jobs if job not in hearing))
+        for failure in await asyncio.gather(ask, cancel, return_exceptions=True):
             if failure is not None:
                 raise failure
 

@@ -61,8 +61,16 @@ def has_ended(job: Job) -> bool:
 
 
 def is_over(job: Job) -> bool:
-    """Whether its processes have ended, or are being ended: nobody has to ask it to."""
-    return bool(job.states & _ENDING) or has_ended(job)
+    """Whether its processes have ended, or are being ended: nobody has to ask it to.
+
+    One that is being signalled runs; one that was put back into the queue while it ended (PENDING, COMPLETING) will.
+    """
+    return not job.states & (_PENDING | _RUNNING | {"SIGNALING"})
+
+
+def is_suspended(job: Job) -> bool:
+    """Whether Slurm has stopped all its processes, for now."""
+    return "SUSPENDED" in job.states
 
 
 def time_of(job: Job) -> float | None:

@@ -73,6 +73,10 @@ def _dump(value: object, bulk: Sequence[Buffer] = (), apart: object = None) -> b
             own = {id(item) for item in bulk}
             pickled = apart if len(own) == len(bulk) else value  # what occurs twice would be written twice
             pickle.Pickler(stream, PROTOCOL, buffer_callback=keeps_in_stream).dump(pickled)
+            if not {id(buffer.obj) for buffer in buffers}.isdisjoint(map(id, stream.pieces)):  # it does, deeper inside
+                stream.pieces.clear()
+                buffers.clear()
+                pickle.Pickler(stream, PROTOCOL, buffer_callback=keeps_in_stream).dump(value)
             if not any(_MAIN in bytes(piece) for piece in stream.pieces if id(piece) not in own):
                 return dump_parts(stream.pieces, buffers)
         else:

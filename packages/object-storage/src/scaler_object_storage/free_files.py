@@ -87,8 +87,8 @@ class FreeFiles:
             return False
         if change == self._listed_change:
             return False
+        is_certain = time.time_ns() - change > _TICK_NS  # before listing, too: what comes after that has another time
         self._names = sorted(self._listed())
-        is_certain = time.time_ns() - change > _TICK_NS
         self._listed_change = change if is_certain else None
         return True
 

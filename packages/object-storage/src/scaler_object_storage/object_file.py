@@ -26,6 +26,7 @@ _ALLOCATION_STEP_BYTES = 8 << 20
 _USE_NOTED_NS = 1_000_000_000
 _MAX_PIECES = 1024  # IOV_MAX of Linux
 _FIRST_BYTES = 4096  # what is read first of a value: header and, if its bytes lie apart, all that is before them
+_MOST_READ_BYTES = 0x7FFF_F000  # read(2): Linux gives no more at once
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM})
 
 
@@ -237,7 +238,7 @@ def _read_value(descriptor: int, key: bytes) -> Pieces | None:
     if header is None or header.key != key or HEADER_BYTES + header.size > status.st_size:
         return None
     places = places_of_bytes(first[HEADER_BYTES : HEADER_BYTES + header.size], header.size)
-    if places is None:
+    if places is None or any(size > _MOST_READ_BYTES for _, size in places):
         return None
     _note_use(descriptor, status)
     (start, size), *buffers = places

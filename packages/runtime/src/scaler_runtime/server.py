@@ -37,6 +37,7 @@ _RETRY_SECONDS = 0.01
 _FIRST_DOUBT_SECONDS = 0.01
 _LAST_DOUBT_SECONDS = 4.0
 _LINGER_SECONDS = 1.0
+_LAST_WORDS_SECONDS = 5.0  # as long as something waits to be read, it may be of a connection that has ended
 _SHOWN_BYTES = 8  # of a route, which a stranger can make long
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Server:
         self._clock = clock
         self._route_at: dict[int, bytes] = {}  # descriptor of a connection -> its route
         self._doubtful: dict[bytes, tuple[float, float]] = {}  # route -> when to ask for it again, the pause after that
-        self._gone: list[bytes] = []  # routes without a connection; what came by them may still wait to be read
+        self._gone: dict[bytes, float] = {}  # route without a connection -> until when what came by it may be read
         self._throttle = Throttle()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -125,10 +126,11 @@ class Server:
         for _ in range(MESSAGES_PER_TURN):
             received = self._socket.receive(self._sessions.knows)
             if received is None:
-                if self._gone:
-                    self._detach_gone(now)
+                self._detach_gone(now, is_all_read=True)
                 break
             self._receive(*received, now)
+        else:
+            self._detach_gone(now, is_all_read=False)
         for descriptor, route in lost:  # after its last words: a peer that leaves closes at once
             self._doubt(route, now)
             self._doubt(self._route_at.get(descriptor), now)  # who came in this turn, before that end or after it
@@ -142,15 +144,17 @@ class Server:
         self._flush(now)
         self._schedule(now)
 
-    def _detach_gone(self, now: float) -> None:
-        """Take note of connections that have ended, now that nothing waits to be read of what came by them.
+    def _detach_gone(self, now: float, *, is_all_read: bool) -> None:
+        """Take note of connections that have ended, once nothing waits to be read of what came by them.
 
-        The last word of a peer that leaves would count for nothing once its session has no route.
+        The last word of a peer that leaves would count for nothing once its session has no route. But somebody who
+        never stops talking must not keep the end of all others from being noticed.
         """
-        gone, self._gone = self._gone, []
-        for route in gone:
-            for event in self._sessions.unreachable(route, now):
-                self._handle(event, now)
+        for route, until in list(self._gone.items()) if self._gone else ():
+            if is_all_read or now >= until:
+                del self._gone[route]
+                for event in self._sessions.unreachable(route, now):
+                    self._handle(event, now)
 
     def _watch(self) -> None:
         """Look at the connections again and again, as long as there is one: that costs less than a turn."""
@@ -190,7 +194,7 @@ class Server:
         if route is None or not self._sessions.knows(route):
             return
         if self._socket.send(route, _PROBE) is SendResult.UNREACHABLE:
-            self._gone.append(route)
+            self._gone.setdefault(route, now + _LAST_WORDS_SECONDS)
         elif pause <= _LAST_DOUBT_SECONDS:
             self._doubtful[route] = now + pause, 2 * pause
 
@@ -254,7 +258,7 @@ class Server:
                 self._sessions.unsend(route, packet)
             elif result is SendResult.UNREACHABLE:
                 self._sessions.unsend(route, packet)
-                self._gone.append(route)
+                self._gone.setdefault(route, now + _LAST_WORDS_SECONDS)
             else:
                 for message in packet.messages:
                     self.sent[type(message)] += 1

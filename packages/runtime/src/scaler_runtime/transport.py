@@ -322,10 +322,20 @@ def _end_if_to_itself(descriptor: int) -> None:
     That happens where nobody listens yet, when the system takes for this side the very port that is tried
     (simultaneous open, RFC 9293, 3.5). Its remains must not keep the server out either: see SO_REUSEADDR, socket(7).
     """
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as end:  # it may have ended already
+    with contextlib.suppress(OSError), _copy_of(descriptor) as end:  # it may have ended already
         if end.family != socket.AF_UNIX and end.getsockname() == end.getpeername():
             end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             end.shutdown(socket.SHUT_RDWR)
+
+
+def _copy_of(descriptor: int) -> socket.socket:
+    """Return a socket of one's own for a connection; `OSError` if it has ended, and its number perhaps is a file's."""
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def _file_of(address: Address) -> SocketFile | None:
