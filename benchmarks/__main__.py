@@ -100,7 +100,8 @@ def _measure_run(run: Run, peers: tuple[Peer, ...], results: Results) -> None:
 
 def _child(peer: Peer, *arguments: str) -> Iterator[dict]:
     """Run a module of ours under the peer's Python; what it cannot measure is said and left out."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # What is installed has been compiled; so shall be what is measured from a checkout, from its second run on.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": ""}
     command = [*peer.command(), "-m", *arguments]
     process = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, timeout=CHILD_SECONDS, check=False, cwd=ROOT, env=environment
